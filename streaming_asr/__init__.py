@@ -1,0 +1,72 @@
+"""Live audio in, stable words out: streaming speech recognition with any wav2vec2 CTC checkpoint.
+
+The names below are imported on first use, so that a client machine needs neither torch nor a model.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streaming_asr.audio import SAMPLE_RATE
+    from streaming_asr.endpointing import EndpointOptions
+    from streaming_asr.errors import (
+        AudioError,
+        CheckpointError,
+        DeviceError,
+        MissingExtraError,
+        OptionError,
+        OverwrittenError,
+        StreamClosedError,
+        StreamingAsrError,
+    )
+    from streaming_asr.events import Alternative, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
+    from streaming_asr.gate import GateOptions
+    from streaming_asr.recognizer import Latency, Recognizer, Stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SAMPLE_RATE",
+    "Alternative",
+    "AudioError",
+    "CheckpointError",
+    "DeviceError",
+    "EndpointOptions",
+    "Event",
+    "Final",
+    "GateOptions",
+    "Latency",
+    "MissingExtraError",
+    "OptionError",
+    "OverwrittenError",
+    "Partial",
+    "Recognizer",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Stream",
+    "StreamClosedError",
+    "StreamingAsrError",
+    "Word",
+]
+
+_HOMES = {
+    "audio": ("SAMPLE_RATE",),
+    "endpointing": ("EndpointOptions",),
+    "errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "events": ("Alternative", "Event", "Final", "Partial", "SpeechEnded", "SpeechStarted", "Word"),
+    "gate": ("GateOptions",),
+    "recognizer": ("Latency", "Recognizer", "Stream"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,88 @@
+"""When an utterance is over: nothing said, silence after words, or too long (then cut at the best pause).
+
+The rules look at what was decoded, not at the clock, so they give the same cuts however the audio arrives.
+Silence that the gate hears ends an utterance earlier still; these rules are for noise that the gate takes for speech.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from streaming_asr.decoding import BeamWord
+from streaming_asr.errors import OptionError
+
+_SOFT_SHARE = 0.75
+"""From this share of the maximum length on, ever shorter pauses are long enough to cut at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointOptions:
+    """When to end an utterance, all in milliseconds; None switches a rule off.
+
+    `no_words_ms`: speech was detected, but no word decoded for so long.
+    `trailing_silence_ms`: so long nothing after the last word; the gate closes after as much silence, and its own
+    hangover counts only where this is None.
+    `maximum_length_ms`: the longest utterance; it is cut at its best pause.
+    """
+
+    no_words_ms: float | None = 4_000
+    trailing_silence_ms: float | None = 700
+    maximum_length_ms: float | None = 20_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not 0 < value < float("inf"):
+                raise OptionError(f"{field.name} is {value}; it must be a positive number of milliseconds, or None")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An utterance ends before `frame` (counted from its own start), for `reason`."""
+
+    frame: int
+    reason: Literal["silence", "no_words", "maximum_length"]
+
+
+class Endpointer:
+    """Applies the endpoint rules of one stream to its best hypothesis; `frame_ms` is the encoder's frame length."""
+
+    def __init__(self, options: EndpointOptions, *, frame_ms: float) -> None:
+        self._no_words = _frames(options.no_words_ms, frame_ms)
+        self._trailing = _frames(options.trailing_silence_ms, frame_ms)
+        self._maximum = _frames(options.maximum_length_ms, frame_ms)
+
+    def decide(self, words: Sequence[BeamWord], *, frames: int, committed: int) -> Endpoint | None:
+        """The end of an utterance of `frames` frames whose best hypothesis is `words`, or None while it goes on.
+
+        `committed` is the number of words that stand; a cut never falls before their end.
+        """
+        if not words:
+            return Endpoint(frames, "no_words") if frames >= min(self._no_words, self._maximum) else None
+        if frames - words[-1].end_frame >= self._trailing:
+            return Endpoint(frames, "silence")
+        if frames < self._maximum * _SOFT_SHARE:
+            return None
+        cut, pause = _best_pause(words[max(committed - 1, 0) :], frames)
+        return Endpoint(cut, "maximum_length") if pause >= self._required_pause(frames) else None
+
+    def _required_pause(self, frames: int) -> float:
+        """Frames of pause that justify a cut: the trailing silence at first, nothing at the maximum length."""
+        left = (self._maximum - frames) / (self._maximum * (1 - _SOFT_SHARE))
+        return max(0.0, left) * min(self._trailing, self._maximum)
+
+
+def _best_pause(words: Sequence[BeamWord], frames: int) -> tuple[int, int]:
+    """The middle of the longest gap behind any of these words, and its length, both in frames."""
+    starts = [word.start_frame for word in words[1:]] + [frames]
+    pause, _, word, start = max(
+        (start - word.end_frame, index, word, start)
+        for index, (word, start) in enumerate(zip(words, starts, strict=True))
+    )
+    return (word.end_frame + start) // 2, pause
+
+
+def _frames(milliseconds: float | None, frame_ms: float) -> float:
+    return float("inf") if milliseconds is None else max(1.0, round(milliseconds / frame_ms))

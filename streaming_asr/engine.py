@@ -1,0 +1,205 @@
+"""Many streams, one encoder: one thread gathers the sessions that have a chunk due and steps them in one batch.
+
+While a batch is in the model, audio of other streams arrives and becomes due: the busier it gets, the larger the
+batches. Nobody waits for a batch to fill.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeAlias
+
+from streaming_asr.errors import StreamClosedError
+from streaming_asr.events import Event
+from streaming_asr.model import Chunk, EncoderStream
+from streaming_asr.session import Session
+
+logger = logging.getLogger(__name__)
+
+_REPLAYS: Final = 2
+"""How often an utterance is decoded anew after a fault of the model before the fault is its caller's."""
+
+Work: TypeAlias = Callable[[Session], None]
+"""What a job does to its session before the engine drives it: `hear`, `finalize`, `finish`, or another change."""
+
+
+class Steps(Protocol):
+    """What the engine needs of an encoder."""
+
+    def step(self, streams: Sequence[EncoderStream]) -> list[Chunk]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What an engine has done since it started, for metrics: `largest` is the largest batch so far."""
+
+    steps: int = 0
+    chunks: int = 0
+    largest: int = 0
+    faults: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    session: Session
+    work: Work
+    answer: Future[list[Event]] = field(default_factory=Future)
+    started: bool = False
+
+
+class Engine:
+    """Drives sessions with one encoder on one thread of its own.
+
+    Args:
+        encoder: steps many encoder streams in one batch.
+        maximum_batch: the most streams in one step.
+        maximum_jobs: the most jobs of one session that may wait; one more is refused.
+
+    The thread starts with the first job and ends with `close()`.
+    """
+
+    def __init__(self, encoder: Steps, *, maximum_batch: int = 64, maximum_jobs: int = 64) -> None:
+        self.load = EngineLoad()
+        self._encoder = encoder
+        self._maximum_batch = maximum_batch
+        self._maximum_jobs = maximum_jobs
+        self._jobs: dict[Session, deque[_Job]] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that are not done."""
+        with self._changed:
+            return sum(map(len, self._jobs.values()))
+
+    def submit(self, session: Session, work: Work) -> Future[list[Event]]:
+        """Do `work` to a session and drive it until its input is used up; the jobs of one session keep their order.
+
+        The future gives the events. It fails with what `work` raised (the session is then as `work` left it), or
+        with the fault of the model that replaying could not mend. Cancelling it before it starts drops the job.
+
+        Raises:
+            StreamClosedError: the engine was closed.
+            RuntimeError: more than `maximum_jobs` jobs of this session wait.
+        """
+        job = _Job(session, work)
+        with self._changed:
+            if self._closed:
+                raise StreamClosedError("the engine was closed; load a new recognizer")
+            jobs = self._jobs.setdefault(session, deque())
+            if len(jobs) >= self._maximum_jobs:
+                raise RuntimeError(f"{len(jobs)} jobs of this stream wait already; wait for their answers first")
+            jobs.append(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="streaming-asr engine", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return job.answer
+
+    def close(self) -> None:
+        """Refuse new jobs, do those that wait, end the thread. A second call does nothing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while jobs := self._wait():
+            due = [(job, stream) for job in jobs if (stream := self._advance(job)) is not None]
+            if due:
+                self._step(due[: self._maximum_batch])
+
+    def _wait(self) -> list[_Job]:
+        """The first job of every session, those that were stepped longest ago first; none when the engine ends."""
+        with self._changed:
+            while not self._jobs and not self._closed:
+                self._changed.wait()
+            return [jobs[0] for jobs in self._jobs.values()]
+
+    def _advance(self, job: _Job) -> EncoderStream | None:
+        """Drive a job up to its next chunk; None when it is done, failed or dropped."""
+        try:
+            if not job.started:
+                if not job.answer.set_running_or_notify_cancel():
+                    self._leave(job)
+                    return None
+                job.started = True
+                job.work(job.session)
+            stream = job.session.advance()
+        except Exception as error:  # noqa: BLE001 - the fault of one stream must not end the others: it is its caller's
+            self._fail(job, error)
+            return None
+        if stream is None:
+            self._leave(job)
+            job.answer.set_result(job.session.events())
+        return stream
+
+    def _step(self, due: Sequence[tuple[_Job, EncoderStream]]) -> None:
+        """One chunk for each in one batch; if that fails, every session is brought as far on its own."""
+        try:
+            chunks = self._encoder.step([stream for _, stream in due])
+        except Exception as error:  # noqa: BLE001 - told to those streams that fail alone too
+            logger.warning("a step of %d streams failed and is replayed: %s", len(due), error)
+            self._count(faults=1)
+            for job, stream in due:
+                self._recover(job, stream.frames, error)
+            return
+        self._count(steps=1, chunks=len(due), largest=len(due))
+        for (job, _), chunk in zip(due, chunks, strict=True):
+            self._take(job, chunk)
+        self._rotate(job.session for job, _ in due)
+
+    def _take(self, job: _Job, chunk: Chunk) -> None:
+        try:
+            job.session.take(chunk)
+        except Exception as error:  # noqa: BLE001 - as in _advance
+            self._fail(job, error)
+
+    def _recover(self, job: _Job, reached: int, error: Exception) -> None:
+        """Decode a session's utterance anew, alone, beyond the frame that the failed step had reached.
+
+        Anew, because a failed step may leave encoder streams half stepped; alone, because the fault may be another's.
+        """
+        for _ in range(_REPLAYS):
+            try:
+                job.session.replay()
+                replayed = stream = job.session.advance()
+                while stream is not None and stream is replayed and stream.frames <= reached:
+                    job.session.take(self._encoder.step([stream])[0])
+                    stream = job.session.advance()
+                return
+            except Exception as fault:  # noqa: BLE001 - as in _advance
+                error = fault
+        self._fail(job, error)
+
+    def _fail(self, job: _Job, error: Exception) -> None:
+        self._leave(job)
+        job.answer.set_exception(error)
+
+    def _leave(self, job: _Job) -> None:
+        with self._changed:
+            jobs = self._jobs[job.session]
+            jobs.popleft()
+            if not jobs:
+                del self._jobs[job.session]
+
+    def _rotate(self, sessions: Iterable[Session]) -> None:
+        """Put sessions behind all others, so that a full batch starves nobody."""
+        with self._changed:
+            for session in sessions:
+                if session in self._jobs:
+                    self._jobs[session] = self._jobs.pop(session)
+
+    def _count(self, *, steps: int = 0, chunks: int = 0, largest: int = 0, faults: int = 0) -> None:
+        load = self.load
+        self.load = EngineLoad(
+            load.steps + steps, load.chunks + chunks, max(load.largest, largest), load.faults + faults
+        )

@@ -1,0 +1,90 @@
+"""What a stream tells its listener: one frozen class per kind of event.
+
+All times are seconds on the audio clock of the stream: 0.0 is the first sample that was pushed.
+`lag` is the audio, in seconds, that had been received but not yet decoded when the event was made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+EndReason: TypeAlias = Literal["silence", "no_words", "maximum_length", "finalize", "finish"]
+"""Why an utterance ended: the endpoint rule, or the caller's own `finalize()` or `finish()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One recognized word with its times and a confidence in [0, 1]."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One entry of the n-best list; `score` is a natural logarithm, comparable within one final only."""
+
+    text: str
+    score: float
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Speech was found; `time` is where it began, before the detector was sure."""
+
+    utterance: int
+    time: float
+    lag: float
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The utterance so far: `committed` never changes again, `tail` may; `words` are the words of both."""
+
+    utterance: int
+    committed: str
+    tail: str
+    words: tuple[Word, ...]
+    start: float
+    end: float
+    lag: float
+
+    @property
+    def text(self) -> str:
+        """Committed text and tail, as one would show them."""
+        return f"{self.committed} {self.tail}" if self.committed and self.tail else self.committed or self.tail
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The utterance as it stays; its text begins with everything that was committed.
+
+    `confidence` is the mean of the words' confidences; `alternatives` are best first, the first is this final itself.
+    """
+
+    utterance: int
+    text: str
+    words: tuple[Word, ...]
+    start: float
+    end: float
+    confidence: float
+    alternatives: tuple[Alternative, ...]
+    reason: EndReason
+    lag: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The utterance is over; `time` is where its speech ended."""
+
+    utterance: int
+    time: float
+    reason: EndReason
+    lag: float
+
+
+Event: TypeAlias = SpeechStarted | Partial | Final | SpeechEnded

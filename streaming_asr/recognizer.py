@@ -1,0 +1,328 @@
+"""The façade: `Recognizer`, shared by all streams of a process, and `Stream`, one per source of audio."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from streaming_asr.audio import SAMPLE_RATE, Samples, milliseconds_to_samples
+from streaming_asr.audio_input import AudioInput
+from streaming_asr.decoding import (
+    Alphabet,
+    BeamSearch,
+    GreedySearch,
+    Hotwords,
+    LanguageModel,
+    Search,
+    load_language_model,
+)
+from streaming_asr.encodings import Encoding, PcmPiece
+from streaming_asr.endpointing import EndpointOptions
+from streaming_asr.engine import Engine, Work
+from streaming_asr.errors import MissingExtraError, OptionError
+from streaming_asr.events import Event
+from streaming_asr.gate import GateOptions
+from streaming_asr.model import Context, Encoder
+from streaming_asr.session import Session, SessionOptions
+
+logger = logging.getLogger(__name__)
+
+_PIECE: Final = 10 * SAMPLE_RATE
+"""The most audio in one job of the engine, so that a long recording pushed at once does not hold up other streams."""
+
+HotwordList = Mapping[str, float] | Sequence[str]
+"""Words, or phrases, with or without a weight each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How much audio the encoder takes at a time, in milliseconds; None leaves a value to the model.
+
+    `chunk_ms`: new audio per step. `lookahead_ms`: audio behind the chunk that is looked at, then encoded again.
+    `left_ms`: past audio that attention sees. `sink_ms`: audio at the utterance's start that it always sees.
+    A frame is decoded between `lookahead_ms` and `chunk_ms + lookahead_ms` after it was heard.
+    """
+
+    chunk_ms: float | None = None
+    lookahead_ms: float | None = None
+    left_ms: float | None = None
+    sink_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("chunk_ms", 1), ("lookahead_ms", 0), ("left_ms", 0), ("sink_ms", 0)):
+            value = getattr(self, name)
+            if value is not None and not lowest <= value < float("inf"):
+                raise OptionError(f"{name} is {value}; it must be {lowest} or more milliseconds")
+
+    def over(self, base: Latency) -> Latency:
+        """These values, and those of `base` where there is none."""
+        mine, others = (
+            {name: getattr(values, name) for name in ("chunk_ms", "lookahead_ms", "left_ms", "sink_ms")}
+            for values in (self, base)
+        )
+        return Latency(**{name: others[name] if value is None else value for name, value in mine.items()})
+
+    def context(self, hop: int) -> Context:
+        """The same in encoder frames of `hop` samples, rounded to the nearest; a chunk has at least one frame."""
+        chunk, lookahead, left, sinks = (
+            None if value is None else round(milliseconds_to_samples(value) / hop)
+            for value in (self.chunk_ms, self.lookahead_ms, self.left_ms, self.sink_ms)
+        )
+        return Context(chunk=max(1, chunk or 0), lookahead=lookahead or 0, left=left, sinks=sinks or 0)
+
+
+OFFLINE_MODEL_LATENCY: Final = Latency(chunk_ms=1_280, lookahead_ms=1_280, left_ms=10_240, sink_ms=160)
+"""For checkpoints that were never trained to see little of what comes; they need a long look ahead."""
+
+
+class Recognizer:
+    """A model ready to recognize: shared by any number of streams and threads, and never changed.
+
+    Made by `Recognizer.load`. Its streams run on one inference thread, which steps all of them in batches.
+    It is a context manager; `close()` ends the thread.
+    """
+
+    def __init__(self, encoder: Encoder, *, language_model: LanguageModel | None = None) -> None:
+        self.encoder: Final = encoder
+        self.language_model: Final = language_model
+        self.alphabet: Final = Alphabet(encoder.labels)
+        self.engine: Final = Engine(encoder)
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path | None = None,
+        *,
+        language: str | None = None,
+        revision: str | None = None,
+        device: str = "cpu",
+        precision: Literal["float32", "int8", "bfloat16"] = "float32",
+        language_model: str | Path | None = "auto",
+    ) -> Recognizer:
+        """Load a wav2vec2 CTC checkpoint.
+
+        Args:
+            name: a folder or a hub name; None is the embedded English model.
+            language: of a checkpoint with adapters (MMS), e.g. "fra".
+            revision: branch, tag or commit on the hub.
+            device: where the encoder runs, "cpu" or "cuda".
+            precision: "int8" (CPU) and "bfloat16" trade a little accuracy for speed.
+            language_model: a folder of a processor with a language model, an ARPA or a KenLM file; "auto" takes the
+                one that lies beside the model, if the extra 'lm' is installed; None decodes without.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be used.
+            MissingExtraError: the extra 'recognizer' is not installed, or 'lm' for a language model asked for by path.
+            DeviceError: the device is not there.
+        """
+        encoder = Encoder.load(name, language=language, revision=revision, device=device, precision=precision)
+        return cls(encoder, language_model=_language_model(language_model, encoder))
+
+    @property
+    def latency(self) -> Latency:
+        """The latency that suits the model: what it was trained for, as its configuration says."""
+        recommended = self.encoder.checkpoint.config.get("streaming")
+        return Latency(**recommended).over(OFFLINE_MODEL_LATENCY) if recommended else OFFLINE_MODEL_LATENCY
+
+    def stream(
+        self,
+        *,
+        encoding: Encoding | None = None,
+        sample_rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        channel: int | None = None,
+        hotwords: HotwordList | None = None,
+        beam_width: int = 50,
+        latency: Latency | None = None,
+        gate: GateOptions | None = None,
+        endpoint: EndpointOptions | None = None,
+        agreement_delay_ms: float | None = 1_500,
+        partials: bool = True,
+        partial_interval_ms: float = 0,
+        alternatives: int = 1,
+        first_sample: int = 0,
+        first_utterance: int = 0,
+    ) -> Stream:
+        """Open a stream; no option of it touches another stream.
+
+        Args:
+            encoding: how bytes that are pushed are to be read; None if only arrays will be pushed.
+            sample_rate: of what will be pushed, 8000 to 192000 samples per second.
+            channels: interleaved channels; the mean of all is heard, or the one numbered `channel`, from 0.
+            hotwords: words to favour, with an optional weight each (10.0).
+            beam_width: beams of the search; 1 is the greedy search, without language model and hotwords.
+            latency: how much audio is encoded at a time; by default what suits the model.
+            gate: when audio counts as speech. endpoint: when an utterance is over.
+            agreement_delay_ms, partials, partial_interval_ms, alternatives: see `SessionOptions`.
+            first_sample, first_utterance: where the audio clock (in samples at 16 kHz) and the utterance numbers
+                begin, for a stream that goes on where another was lost.
+
+        Raises:
+            OptionError: an option has a value that cannot work.
+        """
+        audio = AudioInput(encoding=encoding, sample_rate=sample_rate, channels=channels, channel=channel)
+        options = SessionOptions(
+            gate=gate or GateOptions(),
+            endpoint=endpoint or EndpointOptions(),
+            agreement_delay_ms=agreement_delay_ms,
+            partials=partials,
+            partial_interval_ms=partial_interval_ms,
+            alternatives=alternatives,
+        )
+        context = (latency or Latency()).over(self.latency).context(self.encoder.hop)
+        searches = Searches(self.alphabet, beam_width, self.language_model, hotwords)
+        session = Session(
+            options,
+            hop=self.encoder.hop,
+            open_encoder=lambda: self.encoder.open(context),
+            open_search=searches.open,
+            first_sample=first_sample,
+            first_utterance=first_utterance,
+        )
+        return Stream(self.engine, session, audio, searches)
+
+    def close(self) -> None:
+        """End the inference thread, once the work that was handed in is done."""
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Stream:
+    """One source of audio on its way to words; made by `Recognizer.stream`.
+
+    `push`, `finalize` and `finish` wait for the model and return the events; `submit` does not wait. One stream is for
+    one thread; many streams may be used from many threads at once.
+    """
+
+    def __init__(self, engine: Engine, session: Session, audio: AudioInput, searches: Searches) -> None:
+        self._engine = engine
+        self._session = session
+        self._audio = audio
+        self._searches = searches
+
+    def push(self, piece: PcmPiece) -> list[Event]:
+        """Hear one piece of audio: float32 or int16, shape (samples,) or (samples, channels), or bytes.
+
+        Raises:
+            AudioError: the piece is not the audio that was declared; nothing of it was heard.
+            StreamClosedError: the stream was finished.
+        """
+        return [event for answer in self.submit(piece) for event in answer.result()]
+
+    def submit(self, piece: PcmPiece) -> list[Future[list[Event]]]:
+        """Hear one piece of audio without waiting; the answers come in order, one for each ten seconds or part."""
+        samples = self._audio.push(piece)
+        cuts = range(0, max(len(samples), 1), _PIECE)
+        return [self._submit(_hearing(samples[cut : cut + _PIECE])) for cut in cuts]
+
+    def finalize(self) -> list[Event]:
+        """End the utterance now, with all audio so far; the stream stays open."""
+        return self.submit_finalize().result()
+
+    def submit_finalize(self) -> Future[list[Event]]:
+        """`finalize` without waiting."""
+        return self._submit(Session.finalize)
+
+    def finish(self) -> list[Event]:
+        """End the stream; everything that was heard is decoded. It cannot be used afterwards."""
+        return self.submit_finish().result()
+
+    def submit_finish(self) -> Future[list[Event]]:
+        """`finish` without waiting."""
+        rest = self._audio.finish()
+
+        def work(session: Session) -> None:
+            session.hear(rest)
+            session.finish()
+
+        return self._submit(work)
+
+    @property
+    def hotwords(self) -> Hotwords:
+        """The hotwords in force: which were taken, and which cannot be spelled in the model's alphabet."""
+        return self._searches.hotwords
+
+    def set_hotwords(self, hotwords: HotwordList | None) -> Hotwords:
+        """Change the hotwords, from here on in the audio; says which were taken and which cannot be spelled."""
+        self._submit(self._searches.change(hotwords)).result()
+        return self.hotwords
+
+    @property
+    def acknowledged(self) -> int:
+        """Position on the audio clock, in samples at 16 kHz, before which no audio will be needed again."""
+        return self._session.acknowledged
+
+    def _submit(self, work: Work) -> Future[list[Event]]:
+        return self._engine.submit(self._session, work)
+
+
+class Searches:
+    """Makes the searches of one stream, one per utterance, with the hotwords that hold at the time."""
+
+    def __init__(
+        self,
+        alphabet: Alphabet,
+        beam_width: int,
+        language_model: LanguageModel | None,
+        hotwords: HotwordList | None,
+    ) -> None:
+        if not 1 <= beam_width <= 10_000:
+            raise OptionError(f"beam_width is {beam_width}; it must be from 1 to 10000")
+        self._alphabet = alphabet
+        self._beam_width = beam_width
+        self._language_model = language_model
+        self.hotwords = Hotwords(hotwords or {}, alphabet)
+
+    def open(self) -> Search:
+        """A fresh search."""
+        if self._beam_width == 1:
+            return GreedySearch(self._alphabet)
+        return BeamSearch(
+            self._alphabet,
+            beam_width=self._beam_width,
+            language_model=self._language_model,
+            hotwords=self.hotwords,
+        )
+
+    def change(self, hotwords: HotwordList | None) -> Work:
+        """The work that puts new hotwords in force, for the utterance under way too."""
+        changed = Hotwords(hotwords or {}, self._alphabet)
+
+        def work(session: Session) -> None:
+            self.hotwords = changed
+            if session.search is not None:
+                session.search.set_hotwords(changed)
+
+        return work
+
+
+def _hearing(samples: Samples) -> Callable[[Session], None]:
+    return lambda session: session.hear(samples)
+
+
+def _language_model(wanted: str | Path | None, encoder: Encoder) -> LanguageModel | None:
+    """The language model that was asked for, or for "auto" the one in the checkpoint's folder, if it can be used."""
+    if wanted is None:
+        return None
+    if wanted != "auto":
+        return load_language_model(Path(wanted), Alphabet(encoder.labels))
+    beside = encoder.checkpoint.folder / "language_model"
+    if not beside.is_dir():
+        return None
+    try:
+        return load_language_model(encoder.checkpoint.folder, Alphabet(encoder.labels))
+    except MissingExtraError as error:
+        logger.warning("decoding without the model's language model: %s", error)
+        return None

@@ -1,0 +1,324 @@
+"""One stream's whole way: audio in, events out; no thread, no clock, no I/O.
+
+A session never calls the model. It goes on until a chunk is due, names the encoder stream that is due, and is given
+the chunk: so one caller can step a single session, and an engine can step many of them in one batch.
+
+Every utterance is encoded from its own first sample by an encoder stream of its own. Whatever ends an utterance while
+speech goes on (an endpoint rule, `finalize()`) and whatever makes it necessary to decode one again (a fault, a resumed
+connection) is therefore one and the same thing: open at a position and feed from the ring buffer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from streaming_asr.audio import SAMPLE_RATE, Samples, milliseconds_to_samples, seconds
+from streaming_asr.decoding import BeamWord, Search
+from streaming_asr.endpointing import Endpoint, Endpointer, EndpointOptions
+from streaming_asr.errors import OptionError, StreamClosedError
+from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted
+from streaming_asr.events import Final as FinalEvent
+from streaming_asr.gate import Closed, Gate, GateEvent, GateOptions, Opened
+from streaming_asr.model import Chunk, EncoderStream
+from streaming_asr.ring_buffer import RingBuffer
+from streaming_asr.stabilizer import Stabilizer
+from streaming_asr.utterance import Utterance
+from streaming_asr.vad import SpeechDetector
+
+_RING_SLACK_MS: Final = 5_000
+"""What the ring buffer holds beyond the longest utterance and the pre-roll."""
+
+_UNBOUNDED_MS: Final = 120_000
+"""Longest utterance that can be replayed after a fault where utterances have no maximum length."""
+
+_Command: TypeAlias = Literal["finalize", "finish"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The last partial: committed text and tail, and how far the audio was decoded."""
+
+    texts: tuple[str, str]
+    position: int
+
+
+_NOTHING_SHOWN: Final = _Shown(("", ""), -(10**18))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """What one stream may choose for itself.
+
+    `agreement_delay_ms`: a word that the best beam ended so long ago is committed although other beams disagree.
+    `partial_interval_ms`: at least so much audio between two partials; `partials=False` switches them off.
+    `alternatives`: entries of a final's n-best list.
+    """
+
+    gate: GateOptions = field(default_factory=GateOptions)
+    endpoint: EndpointOptions = field(default_factory=EndpointOptions)
+    agreement_delay_ms: float | None = 1_500
+    partials: bool = True
+    partial_interval_ms: float = 0
+    alternatives: int = 1
+
+    def __post_init__(self) -> None:
+        if self.agreement_delay_ms is not None and not self.agreement_delay_ms >= 0:
+            raise OptionError(f"agreement_delay_ms is {self.agreement_delay_ms}; it must be 0 or more, or None")
+        if not 0 <= self.partial_interval_ms < float("inf"):
+            raise OptionError(f"partial_interval_ms is {self.partial_interval_ms}; it must be 0 or more")
+        if not 1 <= self.alternatives <= 100:
+            raise OptionError(f"alternatives is {self.alternatives}; it must be from 1 to 100")
+
+    @property
+    def hangover_ms(self) -> int:
+        """How long the gate waits in silence: as long as the endpoint rule says, or else its own hangover."""
+        trailing = self.endpoint.trailing_silence_ms
+        return self.gate.hangover_ms if trailing is None else max(self.gate.frame_ms, round(trailing))
+
+
+class Session:
+    """A stream as a state machine: `hear`, `finalize` and `finish` put work in, `advance` and `take` do it.
+
+    Args:
+        options: this stream's own.
+        hop: samples per encoder frame.
+        open_encoder: makes a fresh encoder stream.
+        open_search: makes a fresh search, with the hotwords that hold at that moment.
+        detector: judges the gate's frames; None makes the one that the options describe.
+        first_sample: position on the audio clock of the first sample that will come.
+        first_utterance: number of the first utterance.
+    """
+
+    def __init__(
+        self,
+        options: SessionOptions,
+        *,
+        hop: int,
+        open_encoder: Callable[[], EncoderStream],
+        open_search: Callable[[], Search],
+        detector: SpeechDetector | None = None,
+        first_sample: int = 0,
+        first_utterance: int = 0,
+    ) -> None:
+        self.options: Final = options
+        self._hop = hop
+        self._open_encoder = open_encoder
+        self._open_search = open_search
+        frame_ms = hop * 1000 / SAMPLE_RATE
+        self._endpointer = Endpointer(options.endpoint, frame_ms=frame_ms)
+        delay = options.agreement_delay_ms
+        self._agreement_delay = None if delay is None else round(delay / frame_ms)
+        self._block = milliseconds_to_samples(options.gate.frame_ms)
+        self._gate = Gate(replace(options.gate, hangover_ms=options.hangover_ms), detector)
+        longest_ms = options.endpoint.maximum_length_ms or _UNBOUNDED_MS
+        slack = milliseconds_to_samples(options.hangover_ms + _RING_SLACK_MS) + options.gate.lookback_samples
+        self._ring = RingBuffer(milliseconds_to_samples(longest_ms) + slack)
+        self._zero = first_sample
+        self._number = first_utterance
+        self._inbox: deque[Samples | _Command] = deque()
+        self._received = 0
+        self._ended = 0
+        self._utterance: Utterance | None = None
+        self._announced = False
+        self._shown = _NOTHING_SHOWN
+        self._events: list[Event] = []
+        self._closed = False
+
+    # What the caller puts in.
+
+    def hear(self, samples: Samples) -> None:
+        """Take in audio at 16 kHz, shape (samples,), any length."""
+        self._refuse_if_closed()
+        self._received += len(samples)
+        if len(samples):
+            self._inbox.append(samples)
+
+    def finalize(self) -> None:
+        """End the utterance with all audio heard so far; the stream stays open."""
+        self._refuse_if_closed()
+        self._inbox.append("finalize")
+
+    def finish(self) -> None:
+        """End the stream; all that was heard is still decoded."""
+        self._refuse_if_closed()
+        self._inbox.append("finish")
+        self._closed = True
+
+    @property
+    def search(self) -> Search | None:
+        """The search of the utterance under way, to change its hotwords."""
+        return self._utterance.stabilizer.search if self._utterance else None
+
+    @property
+    def acknowledged(self) -> int:
+        """Position on the audio clock before which nothing will be needed again.
+
+        All speech before it is in finals; a new session that starts there goes on without a gap.
+        """
+        if self._utterance is not None:
+            return self._zero + self._utterance.origin
+        return self._zero + max(self._ended, self._gate.position - self.options.gate.lookback_samples)
+
+    # What the driver of the model does.
+
+    def advance(self) -> EncoderStream | None:
+        """Go on until the model is needed; returns the encoder stream that is due, or None when all input is used."""
+        while True:
+            utterance = self._utterance
+            if utterance is not None and utterance.stream.due:
+                return utterance.stream
+            if utterance is not None and utterance.closing is not None:
+                self._conclude(utterance, utterance.closing)
+            elif not self._next():
+                return None
+
+    def take(self, chunk: Chunk) -> None:
+        """Decode the chunk that the encoder stream named by `advance` has given."""
+        utterance = self._utterance
+        assert utterance is not None, "a chunk came without an utterance"
+        utterance.take(chunk)
+        self._show(utterance)
+        if utterance.closing is not None and not utterance.stream.due:
+            return
+        stabilizer = utterance.stabilizer
+        words, committed = stabilizer.best().words, len(stabilizer.committed)
+        endpoint = self._endpointer.decide(words, frames=stabilizer.frames, committed=committed)
+        if endpoint is not None:
+            self._cut(utterance, endpoint)
+
+    def replay(self) -> None:
+        """Decode the utterance under way anew from the ring buffer, its encoder stream being lost to a fault.
+
+        What was committed stands. Raises OverwrittenError if its beginning is no longer in the ring buffer.
+        """
+        lost = self._utterance
+        if lost is not None:
+            self._open(lost.origin, stop=lost.fed, closing=lost.closing, held=lost.stabilizer.committed)
+
+    def events(self) -> list[Event]:
+        """The events since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    # The way of the audio.
+
+    def _next(self) -> bool:
+        """Use up one block of audio or one command; False when there is none."""
+        if not self._inbox:
+            return False
+        match self._inbox.popleft():
+            case np.ndarray() as samples:
+                self._hear_block(samples)
+            case "finalize":
+                self._close("finalize")
+            case "finish":
+                self._gate_events(self._gate.finish(), closed_by="finish")
+                self._close("finish")
+        return True
+
+    def _hear_block(self, samples: Samples) -> None:
+        """Hear samples up to the end of the detector's frame: on that grid, whatever the packets, all take turns."""
+        size = self._block - self._ring.end % self._block
+        if len(samples) > size:
+            self._inbox.appendleft(samples[size:])
+        self._ring.append(samples[:size])
+        self._gate_events(self._gate.push(samples[:size]))
+
+    def _gate_events(self, events: Sequence[GateEvent], closed_by: EndReason = "silence") -> None:
+        for event in events:
+            match event:
+                case Opened(position):
+                    self._open(position, stop=position)
+                    self._announce(seconds(self._zero + position))
+                case Closed(position):
+                    self._feed(position)
+                    self._close(closed_by)
+        if self._gate.open:
+            self._feed(self._gate.position)
+
+    def _open(self, origin: int, *, stop: int, closing: EndReason | None = None, held: Sequence[BeamWord] = ()) -> None:
+        """Begin to encode at a position, with the audio up to `stop`; with `closing`, that is all of it."""
+        stabilizer = Stabilizer(self._open_search(), agreement_delay=self._agreement_delay, held=held)
+        stream = self._open_encoder()
+        self._utterance = Utterance(origin, hop=self._hop, zero=self._zero, stream=stream, stabilizer=stabilizer)
+        self._feed(stop)
+        if closing is not None:
+            self._close(closing)
+
+    def _feed(self, stop: int) -> None:
+        """Give the utterance the audio up to a position, if it does not have it yet."""
+        if self._utterance is not None and stop > self._utterance.fed:
+            self._utterance.feed(self._ring.read(self._utterance.fed, stop))
+
+    def _close(self, reason: EndReason) -> None:
+        if self._utterance is not None:
+            self._utterance.close(reason)
+
+    # The way of the words.
+
+    def _cut(self, utterance: Utterance, endpoint: Endpoint) -> None:
+        """End the utterance at an endpoint in the midst of speech; what was fed behind it begins the next one."""
+        whole = endpoint.frame >= utterance.stabilizer.frames
+        alternatives = utterance.finish(self.options.alternatives) if whole else utterance.cut(endpoint.frame)
+        self._report(endpoint.reason, alternatives, utterance)
+        self._open(utterance.position(endpoint.frame), stop=utterance.fed, closing=utterance.closing)
+
+    def _conclude(self, utterance: Utterance, reason: EndReason) -> None:
+        """End the utterance with all its audio; if the gate is still open, the next one begins right behind it."""
+        self._report(reason, utterance.finish(self.options.alternatives), utterance)
+        self._utterance = None
+        self._ended = utterance.fed
+        if self._gate.open and reason != "finish":
+            self._open(utterance.fed, stop=utterance.fed)
+
+    def _report(self, reason: EndReason, alternatives: tuple[Alternative, ...], utterance: Utterance) -> None:
+        """Tell the end of an utterance, unless nobody was told of its beginning and it has no words."""
+        if alternatives:
+            self._announce(alternatives[0].words[0].start)
+            self._events.append(_final(self._number, reason, alternatives, self._lag()))
+        if self._announced:
+            ended = alternatives[0].words[-1].end if alternatives else seconds(self._zero + utterance.decoded)
+            self._events.append(SpeechEnded(self._number, ended, reason, self._lag()))
+            self._number += 1
+        self._announced, self._shown = False, _NOTHING_SHOWN
+
+    def _announce(self, time: float) -> None:
+        if not self._announced:
+            self._events.append(SpeechStarted(self._number, time, self._lag()))
+            self._announced = True
+
+    def _show(self, utterance: Utterance) -> None:
+        """Tell the hypothesis if it is news and its time has come."""
+        hypothesis = utterance.hypothesis
+        texts = (hypothesis.committed_text, hypothesis.tail_text)
+        waited = utterance.decoded - self._shown.position
+        interval = milliseconds_to_samples(self.options.partial_interval_ms)
+        if not self.options.partials or texts == self._shown.texts or waited < interval:
+            return
+        words = utterance.words(hypothesis.words)
+        if words:
+            self._announce(words[0].start)
+            start, end = words[0].start, words[-1].end
+            self._events.append(Partial(self._number, *texts, words, start, end, self._lag()))
+        self._shown = _Shown(texts, utterance.decoded)
+
+    def _lag(self) -> float:
+        """Audio received but not decoded, in seconds; what the gate holds back as silence counts as decoded."""
+        decoded = self._utterance.decoded if self._utterance else self._gate.position
+        return seconds(self._received - decoded)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StreamClosedError("the stream was finished; open a new one")
+
+
+def _final(utterance: int, reason: EndReason, alternatives: tuple[Alternative, ...], lag: float) -> FinalEvent:
+    best = alternatives[0]
+    confidence = sum(word.confidence for word in best.words) / len(best.words)
+    start, end = best.words[0].start, best.words[-1].end
+    return FinalEvent(utterance, best.text, best.words, start, end, confidence, alternatives, reason, lag)

@@ -1,0 +1,89 @@
+"""One utterance: its encoder stream, its search, and its words on the audio clock of the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+
+from streaming_asr.audio import FloatArray, Samples, seconds
+from streaming_asr.decoding import Beam, BeamWord
+from streaming_asr.events import Alternative, EndReason, Word
+from streaming_asr.model import Chunk, EncoderStream
+from streaming_asr.stabilizer import Hypothesis, Stabilizer
+
+
+class Utterance:
+    """Audio from `origin` on, encoded and decoded by machines of its own.
+
+    Args:
+        origin: absolute position, in samples at 16 kHz, of the first sample of frame 0.
+        hop: samples per encoder frame.
+        zero: position on the audio clock of absolute position 0.
+        stream: a fresh encoder stream.
+        stabilizer: a fresh stabilizer, or one that holds the words of this utterance's earlier life.
+    """
+
+    def __init__(self, origin: int, *, hop: int, zero: int, stream: EncoderStream, stabilizer: Stabilizer) -> None:
+        self.origin: Final = origin
+        self.hop: Final = hop
+        self.zero: Final = zero
+        self.stream: Final = stream
+        self.stabilizer: Final = stabilizer
+        self.fed = origin
+        self.closing: EndReason | None = None
+        self.hypothesis = Hypothesis(stabilizer.committed, len(stabilizer.committed))
+
+    @property
+    def decoded(self) -> int:
+        """Absolute position up to which the audio is decoded; all that was fed, once the rest is flushed."""
+        flushed = self.closing is not None and not self.stream.due
+        return self.fed if flushed else self.position(self.stabilizer.frames)
+
+    def feed(self, samples: Samples) -> None:
+        """Take in the samples that follow `fed`."""
+        self.stream.feed(samples)
+        self.fed += len(samples)
+
+    def close(self, reason: EndReason) -> None:
+        """No more samples will come; the rest is now due. The first reason stays."""
+        if self.closing is None:
+            self.closing = reason
+            self.stream.close()
+
+    def take(self, chunk: Chunk) -> Hypothesis:
+        """Decode what one encoder step gave."""
+        self.hypothesis = self.stabilizer.push(_log_probs(chunk.logits), _log_probs(chunk.lookahead))
+        return self.hypothesis
+
+    def position(self, frame: int) -> int:
+        """Absolute position of the first sample of a frame; frames behind the audio end where it ends."""
+        return min(self.origin + frame * self.hop, max(self.fed, self.origin))
+
+    def word(self, word: BeamWord) -> Word:
+        """A word on the audio clock."""
+        start, end = (self.zero + self.position(frame) for frame in (word.start_frame, word.end_frame))
+        return Word(word.text, seconds(start), seconds(end), self.stabilizer.word_confidence(word))
+
+    def words(self, words: Sequence[BeamWord]) -> tuple[Word, ...]:
+        return tuple(self.word(word) for word in words)
+
+    def finish(self, limit: int) -> tuple[Alternative, ...]:
+        """The utterance as decoded to its end: at most `limit` alternatives, best first; none if nothing was said."""
+        return tuple(self._alternative(beam, beam.words) for beam in self.stabilizer.finish(limit) if beam.words)
+
+    def cut(self, frame: int) -> tuple[Alternative, ...]:
+        """The best beam's words that end by `frame`, as the only alternative."""
+        best = self.stabilizer.best()
+        kept = [word for word in best.words if word.end_frame <= frame]
+        return (self._alternative(best, kept),) if kept else ()
+
+    def _alternative(self, beam: Beam, words: Sequence[BeamWord]) -> Alternative:
+        return Alternative(" ".join(word.text for word in words), beam.score, self.words(words))
+
+
+def _log_probs(logits: torch.Tensor) -> FloatArray:
+    """(frames, vocabulary) -> natural logarithms of probabilities, of the same shape."""
+    log_probs: FloatArray = torch.log_softmax(logits.float(), dim=-1).cpu().numpy()
+    return log_probs

@@ -1,0 +1,144 @@
+"""Many sessions on one thread: batches, order, faults that stay with their own stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from streaming_asr.audio import Samples
+from streaming_asr.decoding import Alphabet, GreedySearch
+from streaming_asr.engine import Engine
+from streaming_asr.errors import StreamClosedError
+from streaming_asr.events import Event, Final
+from streaming_asr.model import Context
+from streaming_asr.session import Session, SessionOptions
+from tests.tones import HOP, LABELS, LoudDetector, ToneEncoder, silence, spoken
+
+CONTEXT = Context(chunk=8, lookahead=4)
+
+
+@pytest.fixture
+def encoder() -> ToneEncoder:
+    return ToneEncoder()
+
+
+@pytest.fixture
+def engine(encoder: ToneEncoder) -> Iterator[Engine]:
+    engine = Engine(encoder, maximum_batch=4, maximum_jobs=8)
+    yield engine
+    engine.close()
+
+
+def session_of(encoder: ToneEncoder) -> Session:
+    return Session(
+        SessionOptions(),
+        hop=HOP,
+        open_encoder=lambda: encoder.open(CONTEXT),
+        open_search=lambda: GreedySearch(Alphabet(LABELS)),
+        detector=LoudDetector(),
+    )
+
+
+def hear(engine: Engine, session: Session, samples: Samples) -> Future[list[Event]]:
+    return engine.submit(session, lambda session: session.hear(samples))
+
+
+def texts(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Final)]
+
+
+class Blocker:
+    """Work that holds the engine until it is let go, so that what is submitted meanwhile meets in one batch."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+
+    def __call__(self, session: Session) -> None:
+        assert self.go.wait(10)
+
+
+def test_streams_that_are_due_together_are_stepped_together(engine: Engine, encoder: ToneEncoder) -> None:
+    blocker = Blocker()
+    engine.submit(session_of(encoder), blocker)
+    words = ["abc", "bcd", "cde", "def", "efg", "fgh"]
+    answers = [hear(engine, session_of(encoder), np.concatenate([spoken(word), silence(60)])) for word in words]
+    blocker.go.set()
+    assert [texts(answer.result(10)) for answer in answers] == [[word] for word in words]
+    assert engine.load.largest == max(encoder.batches) == 4
+    assert engine.load.chunks == sum(encoder.batches)
+
+
+def test_the_jobs_of_one_stream_keep_their_order(engine: Engine, encoder: ToneEncoder) -> None:
+    session = session_of(encoder)
+    answers = [hear(engine, session, spoken(word)) for word in ("abc ", "de ", "fg ")]
+    answers.append(engine.submit(session, Session.finish))
+    assert texts([event for answer in answers for event in answer.result(10)]) == ["abc de fg"]
+
+
+def test_a_fault_of_the_model_is_replayed_and_nobody_notices(engine: Engine, encoder: ToneEncoder) -> None:
+    sessions = [session_of(encoder) for _ in range(3)]
+    for session in sessions:
+        hear(engine, session, spoken("abc de ")).result(10)
+    encoder.faults = 1
+    blocker = Blocker()
+    engine.submit(session_of(encoder), blocker)
+    answers = [hear(engine, session, spoken("fg ha bc")) for session in sessions]
+    blocker.go.set()
+    events = [
+        answer.result(10) + engine.submit(s, Session.finish).result(10)
+        for s, answer in zip(sessions, answers, strict=True)
+    ]
+    assert [texts(told) for told in events] == [["abc de fg ha bc"]] * 3
+    assert engine.load.faults == 1
+
+
+def test_a_fault_that_stays_is_told_to_its_caller_and_the_engine_goes_on(engine: Engine, encoder: ToneEncoder) -> None:
+    encoder.faults = 3
+    with pytest.raises(RuntimeError, match="the accelerator has gone"):
+        hear(engine, session_of(encoder), spoken("abc de fg ha bc")).result(10)
+    session = session_of(encoder)
+    events = hear(engine, session, spoken("abc")).result(10) + engine.submit(session, Session.finish).result(10)
+    assert texts(events) == ["abc"]
+
+
+def test_work_that_raises_fails_its_own_job_only(engine: Engine, encoder: ToneEncoder) -> None:
+    def broken(session: Session) -> None:
+        raise ValueError("not today")
+
+    session = session_of(encoder)
+    with pytest.raises(ValueError, match="not today"):
+        engine.submit(session, broken).result(10)
+    assert texts(hear(engine, session, np.concatenate([spoken("abc"), silence(60)])).result(10)) == ["abc"]
+
+
+def test_a_job_that_is_cancelled_before_it_starts_is_dropped(engine: Engine, encoder: ToneEncoder) -> None:
+    blocker, session = Blocker(), session_of(encoder)
+    engine.submit(session, blocker)
+    dropped, kept = hear(engine, session, spoken("abc")), hear(engine, session, spoken("de"))
+    assert dropped.cancel()
+    blocker.go.set()
+    assert texts(kept.result(10) + engine.submit(session, Session.finish).result(10)) == ["de"]
+
+
+def test_too_many_jobs_of_one_stream_are_refused(engine: Engine, encoder: ToneEncoder) -> None:
+    blocker, session = Blocker(), session_of(encoder)
+    engine.submit(session, blocker)
+    for _ in range(7):
+        hear(engine, session, spoken("a"))
+    with pytest.raises(RuntimeError, match="8 jobs of this stream wait"):
+        hear(engine, session, spoken("a"))
+    blocker.go.set()
+
+
+def test_a_closed_engine_does_what_waits_and_takes_nothing_more(encoder: ToneEncoder) -> None:
+    engine = Engine(encoder)
+    session = session_of(encoder)
+    answer = hear(engine, session, np.concatenate([spoken("abc"), silence(60)]))
+    engine.close()
+    assert texts(answer.result(0)) == ["abc"]
+    with pytest.raises(StreamClosedError):
+        hear(engine, session, spoken("a"))
