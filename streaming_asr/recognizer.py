@@ -28,6 +28,7 @@ from streaming_asr.errors import MissingExtraError, OptionError
 from streaming_asr.events import Event
 from streaming_asr.gate import GateOptions
 from streaming_asr.model import Context, Encoder
+from streaming_asr.model.checkpoint import Checkpoint, fetch_language_model, read_checkpoint
 from streaming_asr.session import Session, SessionOptions
 
 logger = logging.getLogger(__name__)
@@ -87,9 +88,20 @@ class Recognizer:
     It is a context manager; `close()` ends the thread.
     """
 
-    def __init__(self, encoder: Encoder, *, language_model: LanguageModel | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        latency: Latency | None = None,
+        language_model: LanguageModel | None = None,
+        silent: Sequence[int] = (),
+    ) -> None:
         self.encoder: Final = encoder
+        self.latency: Final = (latency or Latency()).over(OFFLINE_MODEL_LATENCY)
+        """What suits the model; for one that was trained for streaming, what its configuration recommends."""
         self.language_model: Final = language_model
+        self.silent: Final = tuple(silent)
+        """Columns of the vocabulary that are never text: the special tokens other than blank."""
         self.alphabet: Final = Alphabet(encoder.labels)
         self.engine: Final = Engine(encoder)
 
@@ -120,14 +132,14 @@ class Recognizer:
             MissingExtraError: the extra 'recognizer' is not installed, or 'lm' for a language model asked for by path.
             DeviceError: the device is not there.
         """
-        encoder = Encoder.load(name, language=language, revision=revision, device=device, precision=precision)
-        return cls(encoder, language_model=_language_model(language_model, encoder))
-
-    @property
-    def latency(self) -> Latency:
-        """The latency that suits the model: what it was trained for, as its configuration says."""
-        recommended = self.encoder.checkpoint.config.get("streaming")
-        return Latency(**recommended).over(OFFLINE_MODEL_LATENCY) if recommended else OFFLINE_MODEL_LATENCY
+        checkpoint = read_checkpoint(name, language=language, revision=revision)
+        encoder = Encoder.from_checkpoint(checkpoint, device=device, precision=precision)
+        return cls(
+            encoder,
+            latency=Latency(**checkpoint.config.get("streaming", {})),
+            language_model=_language_model(language_model, checkpoint),
+            silent=checkpoint.silent,
+        )
 
     def stream(
         self,
@@ -181,6 +193,7 @@ class Recognizer:
             hop=self.encoder.hop,
             open_encoder=lambda: self.encoder.open(context),
             open_search=searches.open,
+            silent=self.silent,
             first_sample=first_sample,
             first_utterance=first_utterance,
         )
@@ -259,6 +272,10 @@ class Stream:
         self._submit(self._searches.change(hotwords)).result()
         return self.hotwords
 
+    def set_endpoint(self, endpoint: EndpointOptions) -> None:
+        """Change the endpoint rules, from here on in the audio."""
+        self._submit(lambda session: session.set_endpoint(endpoint)).result()
+
     @property
     def acknowledged(self) -> int:
         """Position on the audio clock, in samples at 16 kHz, before which no audio will be needed again."""
@@ -312,17 +329,18 @@ def _hearing(samples: Samples) -> Callable[[Session], None]:
     return lambda session: session.hear(samples)
 
 
-def _language_model(wanted: str | Path | None, encoder: Encoder) -> LanguageModel | None:
+def _language_model(wanted: str | Path | None, checkpoint: Checkpoint) -> LanguageModel | None:
     """The language model that was asked for, or for "auto" the one in the checkpoint's folder, if it can be used."""
     if wanted is None:
         return None
+    alphabet = Alphabet(checkpoint.labels)
     if wanted != "auto":
-        return load_language_model(Path(wanted), Alphabet(encoder.labels))
-    beside = encoder.checkpoint.folder / "language_model"
-    if not beside.is_dir():
+        return load_language_model(Path(wanted), alphabet)
+    folder = fetch_language_model(checkpoint)
+    if folder is None:
         return None
     try:
-        return load_language_model(encoder.checkpoint.folder, Alphabet(encoder.labels))
+        return load_language_model(folder.parent, alphabet)
     except MissingExtraError as error:
         logger.warning("decoding without the model's language model: %s", error)
         return None

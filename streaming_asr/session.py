@@ -89,6 +89,7 @@ class Session:
         hop: samples per encoder frame.
         open_encoder: makes a fresh encoder stream.
         open_search: makes a fresh search, with the hotwords that hold at that moment.
+        silent: columns of the vocabulary that are never text.
         detector: judges the gate's frames; None makes the one that the options describe.
         first_sample: position on the audio clock of the first sample that will come.
         first_utterance: number of the first utterance.
@@ -101,18 +102,20 @@ class Session:
         hop: int,
         open_encoder: Callable[[], EncoderStream],
         open_search: Callable[[], Search],
+        silent: Sequence[int] = (),
         detector: SpeechDetector | None = None,
         first_sample: int = 0,
         first_utterance: int = 0,
     ) -> None:
-        self.options: Final = options
+        self.options = options
         self._hop = hop
         self._open_encoder = open_encoder
         self._open_search = open_search
-        frame_ms = hop * 1000 / SAMPLE_RATE
-        self._endpointer = Endpointer(options.endpoint, frame_ms=frame_ms)
+        self._silent = silent
+        self._frame_ms = hop * 1000 / SAMPLE_RATE
+        self._endpointer = Endpointer(options.endpoint, frame_ms=self._frame_ms)
         delay = options.agreement_delay_ms
-        self._agreement_delay = None if delay is None else round(delay / frame_ms)
+        self._agreement_delay = None if delay is None else round(delay / self._frame_ms)
         self._block = milliseconds_to_samples(options.gate.frame_ms)
         self._gate = Gate(replace(options.gate, hangover_ms=options.hangover_ms), detector)
         longest_ms = options.endpoint.maximum_length_ms or _UNBOUNDED_MS
@@ -148,6 +151,12 @@ class Session:
         self._refuse_if_closed()
         self._inbox.append("finish")
         self._closed = True
+
+    def set_endpoint(self, endpoint: EndpointOptions) -> None:
+        """Change the endpoint rules from here on, for the utterance under way too."""
+        self.options = replace(self.options, endpoint=endpoint)
+        self._endpointer = Endpointer(endpoint, frame_ms=self._frame_ms)
+        self._gate.set_hangover(self.options.hangover_ms)
 
     @property
     def search(self) -> Search | None:
@@ -244,8 +253,14 @@ class Session:
     def _open(self, origin: int, *, stop: int, closing: EndReason | None = None, held: Sequence[BeamWord] = ()) -> None:
         """Begin to encode at a position, with the audio up to `stop`; with `closing`, that is all of it."""
         stabilizer = Stabilizer(self._open_search(), agreement_delay=self._agreement_delay, held=held)
-        stream = self._open_encoder()
-        self._utterance = Utterance(origin, hop=self._hop, zero=self._zero, stream=stream, stabilizer=stabilizer)
+        self._utterance = Utterance(
+            origin,
+            hop=self._hop,
+            zero=self._zero,
+            silent=self._silent,
+            stream=self._open_encoder(),
+            stabilizer=stabilizer,
+        )
         self._feed(stop)
         if closing is not None:
             self._close(closing)

@@ -13,6 +13,9 @@ from streaming_asr.events import Alternative, EndReason, Word
 from streaming_asr.model import Chunk, EncoderStream
 from streaming_asr.stabilizer import Hypothesis, Stabilizer
 
+_NEVER: Final = -1e4
+"""A score that leaves no probability; finite, so that sums with it stay numbers."""
+
 
 class Utterance:
     """Audio from `origin` on, encoded and decoded by machines of its own.
@@ -21,14 +24,25 @@ class Utterance:
         origin: absolute position, in samples at 16 kHz, of the first sample of frame 0.
         hop: samples per encoder frame.
         zero: position on the audio clock of absolute position 0.
+        silent: columns of the vocabulary that are never text: the special tokens other than blank.
         stream: a fresh encoder stream.
         stabilizer: a fresh stabilizer, or one that holds the words of this utterance's earlier life.
     """
 
-    def __init__(self, origin: int, *, hop: int, zero: int, stream: EncoderStream, stabilizer: Stabilizer) -> None:
+    def __init__(
+        self,
+        origin: int,
+        *,
+        hop: int,
+        zero: int,
+        silent: Sequence[int],
+        stream: EncoderStream,
+        stabilizer: Stabilizer,
+    ) -> None:
         self.origin: Final = origin
         self.hop: Final = hop
         self.zero: Final = zero
+        self._silent: Final = torch.tensor(silent, dtype=torch.long)
         self.stream: Final = stream
         self.stabilizer: Final = stabilizer
         self.fed = origin
@@ -54,7 +68,7 @@ class Utterance:
 
     def take(self, chunk: Chunk) -> Hypothesis:
         """Decode what one encoder step gave."""
-        self.hypothesis = self.stabilizer.push(_log_probs(chunk.logits), _log_probs(chunk.lookahead))
+        self.hypothesis = self.stabilizer.push(self._log_probs(chunk.logits), self._log_probs(chunk.lookahead))
         return self.hypothesis
 
     def position(self, frame: int) -> int:
@@ -82,8 +96,8 @@ class Utterance:
     def _alternative(self, beam: Beam, words: Sequence[BeamWord]) -> Alternative:
         return Alternative(" ".join(word.text for word in words), beam.score, self.words(words))
 
-
-def _log_probs(logits: torch.Tensor) -> FloatArray:
-    """(frames, vocabulary) -> natural logarithms of probabilities, of the same shape."""
-    log_probs: FloatArray = torch.log_softmax(logits.float(), dim=-1).cpu().numpy()
-    return log_probs
+    def _log_probs(self, logits: torch.Tensor) -> FloatArray:
+        """(frames, vocabulary) -> natural logarithms of probabilities, of the same shape."""
+        heard = logits.float().cpu().index_fill(1, self._silent, _NEVER)
+        log_probs: FloatArray = torch.log_softmax(heard, dim=-1).numpy()
+        return log_probs

@@ -175,6 +175,13 @@ def test_long_speech_is_cut_at_pauses_and_no_word_is_lost_or_said_twice() -> Non
     assert " ".join(texts(events)).split() == words
 
 
+def test_endpoint_rules_can_change_while_an_utterance_is_under_way() -> None:
+    line = Line()
+    line.push(spoken("abc"))
+    line.session.set_endpoint(EndpointOptions(trailing_silence_ms=200))
+    assert texts(line.push(silence(11))) == ["abc"]
+
+
 def test_options_of_partials_are_kept() -> None:
     audio = np.concatenate([spoken("abc de fg ha bc de fg"), PAUSE])
     quiet = events_of(audio, SessionOptions(partials=False))

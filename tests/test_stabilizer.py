@@ -24,7 +24,7 @@ def frames_of(text: str, *, doubt: float = 0.0, other: str = "") -> FloatArray:
         shares[frame, LABELS.index(character.replace("_", ""))] += 1 - doubt
         if other:
             shares[frame, LABELS.index(other[frame].replace("_", ""))] += doubt
-    return np.log(shares / shares.sum(axis=1, keepdims=True))
+    return np.asarray(np.log(shares / shares.sum(axis=1, keepdims=True)))
 
 
 def random_frames(seed: int, frames: int, sharpness: float) -> FloatArray:

@@ -26,7 +26,7 @@ def tone(letter: str, frames: int) -> Samples:
     if letter == " ":
         return np.zeros(len(times), np.float32)
     frequency = _LOWEST + _STEP * LETTERS.index(letter)
-    return (0.3 * np.sin(2 * np.pi * frequency * times)).astype(np.float32)
+    return np.asarray(0.3 * np.sin(2 * np.pi * frequency * times), np.float32)
 
 
 def spoken(text: str, *, letter_frames: int = 4, gap_frames: int = 6) -> Samples:

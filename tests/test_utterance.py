@@ -1,0 +1,48 @@
+"""One utterance: words on the audio clock, and columns that are never text."""
+
+from __future__ import annotations
+
+import torch
+
+from streaming_asr.decoding import Alphabet, GreedySearch
+from streaming_asr.model import Chunk, Context
+from streaming_asr.stabilizer import Stabilizer
+from streaming_asr.utterance import Utterance
+from tests.tones import HOP, ToneEncoder, silence
+
+LABELS = ("", " ", "a", "<unk>", "b")
+
+
+def utterance(*, origin: int = 0, zero: int = 0) -> Utterance:
+    stabilizer = Stabilizer(GreedySearch(Alphabet(LABELS)), agreement_delay=None)
+    stream = ToneEncoder().open(Context(chunk=1))
+    return Utterance(origin, hop=HOP, zero=zero, silent=(3,), stream=stream, stabilizer=stabilizer)
+
+
+def chunk(*columns: int) -> Chunk:
+    """Frames on which one column each stands out, with "b" second where that column is silent."""
+    logits = torch.full((len(columns), len(LABELS)), -9.0)
+    logits[:, 4] = -5.0
+    logits[range(len(columns)), list(columns)] = 5.0
+    return Chunk(logits=logits, lookahead=logits[:0])
+
+
+def test_special_tokens_are_never_text() -> None:
+    spoken = utterance()
+    spoken.feed(silence(4))
+    assert spoken.take(chunk(2, 3, 1, 2)).committed_text == "ab"
+
+
+def test_the_model_s_scores_are_left_as_they_are() -> None:
+    given, spoken = chunk(3, 2), utterance()
+    before = given.logits.clone()
+    spoken.take(given)
+    assert torch.equal(given.logits, before)
+
+
+def test_words_stand_on_the_clock_and_never_behind_the_audio() -> None:
+    spoken = utterance(origin=1_600, zero=16_000)
+    spoken.feed(silence(3))
+    words = spoken.words(spoken.take(chunk(0, 2, 1, 2, 2)).words)
+    assert [word.start for word in words] == [1.12, 1.16]
+    assert words[-1].end == 1.16
