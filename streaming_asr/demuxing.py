@@ -1,0 +1,382 @@
+"""Audio packets out of WAV, Ogg, WebM, FLAC, MP3 and AAC streams, from bytes that arrive in any pieces.
+
+A parser is a generator that reads its bytes from a `ByteFeed` and yields whenever they have run out: it reads like a
+parser of a file, needs no thread, and cannot tell where its input was cut. FFmpeg's own demuxers want to pull their
+bytes, and to look at seconds of them, before they give the first packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from streaming_asr.errors import AudioError
+
+LONGEST_READ: Final = 1 << 20
+"""Bytes; a header or packet that claims to be longer is refused."""
+
+
+class EndOfBytesError(Exception):
+    """The input ended where a parser wanted more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What the following pieces are.
+
+    Attributes:
+        container: what the file is called.
+        codec: FFmpeg's name of the codec.
+        sample_rate: frames per second; 0 where the packets tell.
+        channels: channels; 0 where the packets tell.
+        setup: what FFmpeg calls extradata.
+        framed: whether each piece is one packet, rather than bytes of a stream.
+    """
+
+    container: str
+    codec: str
+    sample_rate: int = 0
+    channels: int = 0
+    setup: bytes = b""
+    framed: bool = True
+
+
+Emit: TypeAlias = Callable[[Track | bytes], None]
+Parser: TypeAlias = Generator[None, None, None]
+
+
+class ByteFeed:
+    """Bytes between the one who has them and the parser that wants them."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._ended = False
+
+    def push(self, data: bytes) -> None:
+        """Add bytes."""
+        self._bytes += data
+
+    def end(self) -> None:
+        """Say that no more bytes will come."""
+        self._ended = True
+
+    def peek(self, count: int) -> Generator[None, None, bytes]:
+        """The next `count` bytes, which stay where they are; raises EndOfBytesError if there never will be so many."""
+        if count > LONGEST_READ:
+            raise AudioError(f"a part of the stream claims {count} bytes; at most {LONGEST_READ} are taken")
+        while len(self._bytes) < count:
+            if self._ended:
+                raise EndOfBytesError
+            yield
+        return bytes(self._bytes[:count])
+
+    def take(self, count: int) -> Generator[None, None, bytes]:
+        """The next `count` bytes; raises EndOfBytesError if there never will be so many."""
+        data = yield from self.peek(count)
+        del self._bytes[:count]
+        return data
+
+    def some(self, most: int | None = None) -> Generator[None, None, bytes]:
+        """What is there, at least one byte and at most `most`; raises EndOfBytesError if nothing ever will be."""
+        yield from self.peek(1)
+        return (yield from self.take(min(len(self._bytes), most or LONGEST_READ, LONGEST_READ)))
+
+    def find(self, mark: bytes, start: int, count: int) -> Generator[None, None, int]:
+        """Where `mark` stands, from `start` on, with `count` bytes from there on unless the input ended.
+
+        Raises:
+            EndOfBytesError: there never will be one.
+        """
+        while True:
+            at = self._bytes.find(mark, start)
+            if at >= 0 and (self._ended or at + count <= len(self._bytes)):
+                return at
+            if self._ended:
+                raise EndOfBytesError
+            if len(self._bytes) > LONGEST_READ + count and at != 0:
+                raise AudioError(f"the stream is damaged: a part of it has over {LONGEST_READ} bytes")
+            start = at if at >= 0 else max(start, len(self._bytes) - len(mark) + 1)
+            yield
+
+    def after(self, start: int, most: int) -> bytes:
+        """What is there from `start` on, at most `most` bytes, which stay where they are."""
+        return bytes(self._bytes[start : start + most])
+
+    def rest(self) -> bytes:
+        """All that is there."""
+        rest = bytes(self._bytes)
+        self._bytes.clear()
+        return rest
+
+    def skip(self, count: int) -> Parser:
+        """Pass over bytes without keeping them."""
+        while count:
+            count -= len((yield from self.some(count)))
+
+
+def pass_on(feed: ByteFeed, emit: Emit, track: Track) -> Parser:
+    """All further bytes, as they come, as one track."""
+    emit(track)
+    while True:
+        emit((yield from feed.some()))
+
+
+def demux_flac(feed: ByteFeed, emit: Emit) -> Parser:
+    """A FLAC stream: metadata blocks, the first of which describes the audio, then frames. Source: RFC 9639."""
+    yield from feed.skip(4)
+    setup, last = b"", False
+    while not last:
+        head = yield from feed.take(4)
+        last, kind, length = bool(head[0] & 0x80), head[0] & 0x7F, int.from_bytes(head[1:], "big")
+        if kind == 0:
+            setup = yield from feed.take(length)
+        else:
+            yield from feed.skip(length)
+    emit(flac_track("FLAC", setup))
+    yield from _flac_frames(feed, emit)
+
+
+_LONGEST_FRAME_HEADER: Final = 16
+
+
+def _flac_frames(feed: ByteFeed, emit: Emit) -> Parser:
+    """Frames, each known to end where one begins that is its successor by number and whose header is sound."""
+    mark = yield from feed.peek(2)
+    following: int | None = None
+    at = 0
+    try:
+        while True:
+            at = yield from feed.find(mark, at, _LONGEST_FRAME_HEADER)
+            header = _flac_header(feed.after(at, _LONGEST_FRAME_HEADER))
+            if header is not None and following in (None, header[0]):
+                if at:
+                    emit((yield from feed.take(at)))
+                following, at = header[1], 0
+            elif following is None:
+                raise AudioError("the FLAC stream is damaged: no frame begins behind its header")
+            at += 1
+    except EndOfBytesError:
+        if following is not None:
+            emit(feed.rest())
+        raise
+
+
+def _flac_header(data: bytes) -> tuple[int, int] | None:
+    """A frame's number and that of the frame behind it, None if this is no header. Source: RFC 9639, section 9.1.
+
+    Frames are counted where all are of one length, else their samples are.
+    """
+    if len(data) < 6 or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
+        return None
+    size = max(1, 8 - (data[4] ^ 0xFF).bit_length())
+    block, rate = data[2] >> 4, data[2] & 15
+    extra = 4 + size
+    at = extra + {6: 1, 7: 2}.get(block, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if size > 7 or at >= len(data) or _crc8(data[:at]) != data[at]:
+        return None
+    number = data[4] & (0x7F if size == 1 else 0xFF >> size + 1)
+    for byte in data[5:extra]:
+        number = number << 6 | byte & 0x3F
+    return number, number + (_flac_block(block, data[extra:at]) if data[1] & 1 else 1)
+
+
+def _flac_block(code: int, extra: bytes) -> int:
+    """Samples in a frame, from its code or the bytes that the code refers to. Source: RFC 9639, section 9.1.1."""
+    match code:
+        case 1:
+            return 192
+        case 6:
+            return extra[0] + 1
+        case 7:
+            return int.from_bytes(extra[:2], "big") + 1
+        case _:
+            return 144 << code if code < 6 else 1 << code
+
+
+def _crc8(data: bytes) -> int:
+    """The checksum of a frame's header: polynomial x^8 + x^2 + x + 1, from 0."""
+    remainder = 0
+    for byte in data:
+        remainder ^= byte
+        for _ in range(8):
+            remainder = (remainder << 1 ^ (0x107 if remainder & 0x80 else 0)) & 0xFF
+    return remainder
+
+
+def flac_track(container: str, stream_info: bytes) -> Track:
+    """What the 34 bytes say that stand at the head of every FLAC stream. Source: RFC 9639, section 8.2."""
+    if len(stream_info) != 34:
+        raise AudioError(f"the FLAC header describes the stream in {len(stream_info)} bytes; it must be 34")
+    rate_and_channels = int.from_bytes(stream_info[10:13], "big")
+    channels = (rate_and_channels >> 1 & 7) + 1
+    return Track(container, "flac", rate_and_channels >> 4, channels, stream_info)
+
+
+_WAV_CODECS: Final[Mapping[tuple[int, int], str]] = {
+    (1, 8): "pcm_u8",
+    (1, 16): "pcm_s16le",
+    (1, 24): "pcm_s24le",
+    (1, 32): "pcm_s32le",
+    (3, 32): "pcm_f32le",
+    (3, 64): "pcm_f64le",
+    (6, 8): "pcm_alaw",
+    (7, 8): "pcm_mulaw",
+}
+_EXTENSIBLE: Final = 0xFFFE
+_WAV_TRAILERS: Final = (
+    b"LIST",
+    b"id3 ",
+    b"ID3 ",
+    b"bext",
+    b"cue ",
+    b"smpl",
+    b"fact",
+    b"JUNK",
+    b"PEAK",
+    b"iXML",
+    b"_PMX",
+)
+
+
+def demux_wav(feed: ByteFeed, emit: Emit) -> Parser:
+    """A RIFF WAVE file, also one whose lengths are wrong because it was written while being recorded.
+
+    Audio goes on behind the length that the header states, unless another chunk begins there.
+    """
+    head = yield from feed.take(12)
+    if head[8:] != b"WAVE":
+        raise AudioError(f"the RIFF file is of the kind {head[8:]!r}; it must be b'WAVE'")
+    track: Track | None = None
+    while True:
+        chunk = yield from feed.take(8)
+        kind, length = chunk[:4], int.from_bytes(chunk[4:], "little")
+        if kind == b"data":
+            break
+        if kind == b"fmt ":
+            track = _wav_track((yield from feed.take(length)))
+        else:
+            yield from feed.skip(length)
+        yield from feed.skip(length % 2)
+    if track is None:
+        raise AudioError("the WAV file has audio before it says which; a 'fmt ' chunk must come before 'data'")
+    emit(track)
+    yield from _wav_audio(feed, emit, length)
+
+
+def _wav_audio(feed: ByteFeed, emit: Emit, length: int) -> Parser:
+    # A live writer cannot know the length: it states 0, or the largest number it has.
+    left = length if 0 < length < 0x7FFF_0000 else 0
+    while left:
+        piece = yield from feed.some(left)
+        left -= len(piece)
+        emit(piece)
+        if not left:
+            padded = yield from feed.peek(4 + length % 2)
+            if padded[-4:] in _WAV_TRAILERS:
+                return
+    while True:
+        emit((yield from feed.some()))
+
+
+def _wav_track(head: bytes) -> Track:
+    if len(head) < 16:
+        raise AudioError(f"the 'fmt ' chunk of the WAV file has {len(head)} bytes; it must have at least 16")
+    number = int.from_bytes(head[:2], "little")
+    if number == _EXTENSIBLE and len(head) >= 26:
+        number = int.from_bytes(head[24:26], "little")
+    bits = int.from_bytes(head[14:16], "little")
+    codec = _WAV_CODECS.get((number, bits))
+    if codec is None:
+        raise AudioError(f"the WAV file has format {number} with {bits} bits; it must be PCM, float, mu-law or A-law")
+    return Track("WAV", codec, int.from_bytes(head[4:8], "little"), int.from_bytes(head[2:4], "little"), framed=False)
+
+
+def demux_ogg(feed: ByteFeed, emit: Emit) -> Parser:
+    """An Ogg stream: the first audio stream in it, and those chained behind its end. Source: RFC 3533, section 6."""
+    serial, unfinished = b"", b""
+    packets: _OggPackets | None = None
+    while True:
+        head = yield from feed.take(27)
+        if head[:4] != b"OggS":
+            raise AudioError(f"the Ogg stream is damaged: a page begins with {head[:4]!r}")
+        lacing = yield from feed.take(head[26])
+        body = yield from feed.take(sum(lacing))
+        continued, begins, ends = (bool(head[5] & flag) for flag in (1, 2, 4))
+        track = _ogg_track(body) if begins and not serial else None
+        if track is not None:
+            serial, packets, unfinished = head[14:18], _OggPackets(track, emit), b""
+        if packets is None and not begins:
+            raise AudioError("the Ogg stream has no audio that is known here; it must be Opus, Vorbis or FLAC")
+        if packets is not None and head[14:18] == serial:
+            unfinished = _ogg_page(lacing, body, unfinished if continued else b"", packets)
+            serial = b"" if ends else serial
+
+
+def _ogg_page(lacing: bytes, body: bytes, unfinished: bytes, packets: _OggPackets) -> bytes:
+    """Hand on the packets that end on a page; returns what has begun. A length of 255 says: it goes on."""
+    at = 0
+    for length in lacing:
+        unfinished += body[at : at + length]
+        at += length
+        if length < 255:
+            packets.take(unfinished)
+            unfinished = b""
+    if len(unfinished) > LONGEST_READ:
+        raise AudioError(f"an Ogg packet has over {LONGEST_READ} bytes; no audio packet is so long")
+    return unfinished
+
+
+def _ogg_track(first_packet: bytes) -> Track | None:
+    """The track that an Ogg stream's first packet announces; None if it is not audio that is known here."""
+    if first_packet.startswith(b"OpusHead") and len(first_packet) >= 19:
+        return opus_track("Ogg", first_packet)
+    if first_packet.startswith(b"\x01vorbis") and len(first_packet) >= 30:
+        return Track("Ogg", "vorbis", int.from_bytes(first_packet[12:16], "little"), first_packet[11])
+    if first_packet.startswith(b"\x7fFLAC") and len(first_packet) >= 51:
+        return flac_track("Ogg", first_packet[17:51])
+    return None
+
+
+def opus_track(container: str, head: bytes) -> Track:
+    """Opus always decodes at 48 kHz; FFmpeg takes the run-in off, whose length the head states (RFC 7845, 5.1)."""
+    return Track(container, "opus", 48_000, head[9], head)
+
+
+class _OggPackets:
+    """Tells the header packets of an Ogg stream from its audio, and announces the track in front of the audio."""
+
+    def __init__(self, track: Track, emit: Emit) -> None:
+        self._track: Final = track
+        self._emit: Final = emit
+        self._headers: list[bytes] = []
+        self._in_audio = False
+
+    def take(self, packet: bytes) -> None:
+        """Take in the next packet of the stream."""
+        if not self._in_audio and self._is_header(packet):
+            # FLAC's further headers are pictures and names, in any number.
+            if self._track.codec != "flac":
+                self._headers.append(packet)
+            return
+        if not self._in_audio:
+            self._in_audio = True
+            vorbis = self._track.codec == "vorbis"
+            self._emit(replace(self._track, setup=xiph_laced(self._headers)) if vorbis else self._track)
+        self._emit(packet)
+
+    def _is_header(self, packet: bytes) -> bool:
+        match self._track.codec:
+            case "opus":
+                return len(self._headers) < 2
+            case "vorbis":
+                return len(self._headers) < 3
+            case _:
+                # FLAC need not say how many headers there are, but only audio begins with a frame's sync code.
+                return not packet.startswith(b"\xff")
+
+
+def xiph_laced(packets: list[bytes]) -> bytes:
+    """Packets in one: their number less one, the lengths of all but the last in bytes of up to 255, then themselves."""
+    lengths = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets[:-1])
+    return bytes([len(packets) - 1]) + lengths + b"".join(packets)
