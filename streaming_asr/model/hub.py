@@ -135,6 +135,7 @@ def _unreachable(error: Exception) -> str:
 def _library() -> ModuleType:
     try:
         import huggingface_hub
+        import huggingface_hub.constants  # not among the names that the package imports on first use
     except ModuleNotFoundError as error:
         raise MissingExtraError("loading models from the hub", "recognizer") from error
     return huggingface_hub

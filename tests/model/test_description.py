@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +99,10 @@ def test_a_checkpoint_without_a_head_says_so(tmp_path: Path) -> None:
 def test_what_is_not_there_cannot_be_described(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
         describe(tmp_path / "nothing")
+
+
+def test_the_cache_can_be_asked_before_anything_else_was_loaded(tmp_path: Path) -> None:
+    script = "from streaming_asr.model.description import cached_models; print(cached_models())"
+    environment = {**os.environ, "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("()\n", "")

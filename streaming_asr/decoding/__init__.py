@@ -1,0 +1,32 @@
+"""From log-probabilities to words: searches that keep their state from push to push."""
+
+from streaming_asr.decoding.alphabet import Alphabet
+from streaming_asr.decoding.beam import BeamSearch
+from streaming_asr.decoding.confidence import frame_confidence, spoken_frames, word_confidence
+from streaming_asr.decoding.greedy import GreedySearch
+from streaming_asr.decoding.hotwords import Hotwords
+from streaming_asr.decoding.language_model import (
+    KenLanguageModel,
+    LanguageModel,
+    LanguageModelOptions,
+    load_language_model,
+)
+from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, Search
+
+__all__ = [
+    "Alphabet",
+    "Beam",
+    "BeamSearch",
+    "BeamWord",
+    "GreedySearch",
+    "HotwordInput",
+    "Hotwords",
+    "KenLanguageModel",
+    "LanguageModel",
+    "LanguageModelOptions",
+    "Search",
+    "frame_confidence",
+    "load_language_model",
+    "spoken_frames",
+    "word_confidence",
+]

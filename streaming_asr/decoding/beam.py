@@ -1,0 +1,352 @@
+"""Beam search over CTC frames that keeps its state between pushes.
+
+Beams and their scores equal those of pyctcdecode 0.5.0's `decode_beams` on all frames at once (history pruning off),
+for any cut of the frames. How they are kept is different: what a beam has read is a shared, interned object (see
+`histories`), so a step costs the same however long the utterance is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import copy
+from operator import sub
+from typing import Any, Final, Self
+
+import numpy as np
+
+from streaming_asr.audio import FloatArray
+from streaming_asr.decoding.alphabet import Alphabet
+from streaming_asr.decoding.frames import check_log_probs, clip_log_probs, scan_frames
+from streaming_asr.decoding.histories import (
+    History,
+    HistoryTree,
+    Reading,
+    Spans,
+    Text,
+    ancestor,
+    shared_history,
+    words_of,
+)
+from streaming_asr.decoding.hotwords import Hotwords
+from streaming_asr.decoding.language_model import LanguageModel
+from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput
+from streaming_asr.errors import OptionError, StreamClosedError
+
+_SEPARATION: Final = 1e-6
+"""Beams further apart than this cannot change places by the rounding of common shifts."""
+
+
+class BeamSearch:
+    """CTC beam search with language model and hotwords, as a machine that is pushed frames.
+
+    Args:
+        alphabet: the labels of the model's columns.
+        beam_width: most beams kept after a frame.
+        language_model: scores words while they are read; None for none.
+        hotwords: words that earn extra, with their weights (10.0 if there are none).
+        beam_prune_logp: beams further than this below the best are dropped; natural logarithm, at most 0.
+        token_min_logp: tokens below this are not tried, unless they are the most probable of their frame.
+        start: `language_model_state` of an earlier search, whose words then count as context.
+
+    Raises OptionError for values that cannot work.
+    """
+
+    def __init__(
+        self,
+        alphabet: Alphabet,
+        *,
+        beam_width: int = 50,
+        language_model: LanguageModel | None = None,
+        hotwords: HotwordInput = None,
+        beam_prune_logp: float = -10.0,
+        token_min_logp: float = -5.0,
+        start: Any = None,
+    ) -> None:
+        _check_options(beam_width, beam_prune_logp, token_min_logp)
+        self.alphabet: Final = alphabet
+        self._width = beam_width
+        self._prune = beam_prune_logp
+        self._token_min = token_min_logp
+        self._is_blank = np.array([not label for label in alphabet.labels])
+        self._language_model = language_model
+        self._tree = HistoryTree(language_model, Hotwords.of(hotwords, alphabet), start=start)
+        self._frames = 0
+        self._break_next = False
+        self._distinct = True
+        self._finished = False
+        self._state: Any = None
+        # The live beams, best first, and what they are ordered by. The lists are replaced, never changed in place, so
+        # that a shallow copy of the search is a fork.
+        no_token = len(alphabet.labels)
+        self._beams: list[Reading] = [(0.0, (self._tree.root, ""), no_token, None, -1, -1)]
+        self._totals = [0.0]
+
+    @property
+    def frames(self) -> int:
+        """Frames pushed so far."""
+        return self._frames
+
+    @property
+    def hotwords(self) -> Hotwords:
+        """The hotwords in force, with those that cannot be spelled."""
+        return self._tree.hotwords
+
+    @property
+    def language_model_state(self) -> Any:
+        """The language model's context behind the best beam's complete words, after `finish` behind all its words."""
+        return self._state if self._finished else self._beams[0][1][0].state
+
+    def push(self, log_probs: FloatArray) -> None:
+        """Read frames, shape (frames, vocabulary), natural logarithms of probabilities.
+
+        Raises OptionError where the shape is wrong or a value is NaN, StreamClosedError after `finish`.
+        """
+        self._refuse_if_finished()
+        clipped = clip_log_probs(check_log_probs(log_probs, len(self.alphabet.labels)))
+        scan = scan_frames(clipped, self._token_min, self._is_blank)
+        done = 0
+        for index, tokens, scores in scan.busy:
+            if index > done:
+                self._pass_blanks(scan.best[done:index])
+            self._step(tokens, scores)
+            done = index + 1
+        if len(scan.best) > done:
+            self._pass_blanks(scan.best[done:])
+        self._tree.sweep(self._histories())
+
+    def fork(self) -> Self:
+        """A copy that goes its own way from here; what was read is shared, so it costs next to nothing."""
+        self._refuse_if_finished()
+        twin = copy(self)
+        twin._tree = self._tree.fork()
+        return twin
+
+    def beams(self, limit: int = 1, skip: int = 0) -> list[Beam]:
+        """The live readings, best first, at most `limit`, without end-of-sentence scores.
+
+        Beams that differ only in blanks and delimiters are one reading here, their probabilities added.
+        The first `skip` words of each are left out of text and words.
+        """
+        self._refuse_if_finished()
+        merged: dict[History | Text, tuple[float, float, Reading]] = {}
+        for beam, total in zip(self._beams, self._totals, strict=True):
+            key = self._tree.known(beam[1]) or beam[1]
+            if key in merged:
+                logit, bonus, first = merged[key]
+                merged[key] = (_log_sum(logit, beam[0]), bonus, first)
+            else:
+                merged[key] = (beam[0], total - beam[0], beam)
+        best = sorted(merged.values(), key=lambda entry: entry[0] + entry[1], reverse=True)[:limit]
+        return [_told(beam, logit, logit + bonus, skip) for logit, bonus, beam in best]
+
+    def agreed(self, skip: int = 0) -> tuple[BeamWord, ...]:
+        """The complete words that all live beams share, from their first on, with the best beam's frames.
+
+        A word is complete when its delimiter, or the next word's first piece, was read. Beams only ever grow behind
+        their complete words, so every later result begins with these. The first `skip` words are left out.
+        """
+        self._refuse_if_finished()
+        shared = shared_history(self._histories())
+        _, text, _, spans, _, _ = self._beams[0]
+        return tuple(_words(text[0], spans, skip)[: max(0, shared.depth - skip)])
+
+    def hold(self, words: Sequence[str]) -> None:
+        """Drop every beam that does not begin with these complete words; they begin every later result.
+
+        A beam that has not completed them yet is dropped too, even if it still could: it could also go on otherwise.
+        Raises OptionError, and drops nothing, where no live beam begins with them.
+        """
+        self._refuse_if_finished()
+        stems = [ancestor(beam[1][0], len(words)) for beam in self._beams]
+        fitting = {stem for stem in set(stems) if stem is not None and words_of(stem, 0) == list(words)}
+        kept = [index for index, stem in enumerate(stems) if stem in fitting]
+        if not kept:
+            raise OptionError(f"no live beam begins with the complete words {list(words)!r}")
+        self._beams = [self._beams[index] for index in kept]
+        self._totals = [self._totals[index] for index in kept]
+
+    def set_hotwords(self, hotwords: HotwordInput) -> None:
+        """Replace the hotwords from here on.
+
+        Words that all live beams share keep what they earned; words still open are scored anew.
+        """
+        self._refuse_if_finished()
+        trunk = shared_history(self._histories())
+        tree = HistoryTree(self._language_model, Hotwords.of(hotwords, self.alphabet), trunk=trunk)
+        beams: list[Reading] = []
+        for logit, (history, part), last, spans, start, end in self._beams:
+            regrown = tree.root
+            for word in words_of(history, trunk.depth):
+                regrown = tree.closed((regrown, word))
+            beams.append((logit, (regrown, part), last, spans, start, end))
+        self._tree = tree
+        self._select(beams)
+
+    def finish(self) -> list[Beam]:
+        """The final readings, best first, in order, score and frames as pyctcdecode's; the search is then over."""
+        self._refuse_if_finished()
+        self._finished = True
+        ended: dict[History, Reading] = {}
+        for beam in self._beams:
+            closed = self._tree.closed(beam[1])
+            ended[closed] = _added(ended[closed], beam) if closed in ended else beam
+        beams = list(ended.values())
+        beams, totals = self._best(beams, self._tree.final_totals(beams))
+        self._state = self._tree.closed(beams[0][1]).state
+        return [_told(beam, beam[0], total, finished=True) for beam, total in zip(beams, totals, strict=True)]
+
+    # One frame after the other.
+
+    def _pass_blanks(self, scores: list[float]) -> None:
+        """Read frames whose only candidate is blank, with these scores."""
+        if not self._distinct:
+            # Beams that differ in their last token alone become one.
+            self._step([self.alphabet.blank], scores[:1])
+            scores = scores[1:]
+        if scores and self._separated():
+            self._shift(scores)
+        else:
+            for score in scores:
+                self._step([self.alphabet.blank], [score])
+
+    def _separated(self) -> bool:
+        """Whether no two beams, and no beam and the pruning limit, are so close that rounding could swap them."""
+        totals = self._totals
+        limit = totals[0] + self._prune + _SEPARATION
+        return totals[-1] > limit and min(map(sub, totals, totals[1:]), default=math.inf) > _SEPARATION
+
+    def _shift(self, scores: list[float]) -> None:
+        """Read blank frames that change no beam's text and no order: all scores shift alike."""
+        logits = [beam[0] for beam in self._beams]
+        for score in scores:
+            logits = [logit + score for logit in logits]
+        blank = self.alphabet.blank
+        self._beams = [
+            (logit, text, blank, spans, start, end)
+            for logit, (_, text, _, spans, start, end) in zip(logits, self._beams, strict=True)
+        ]
+        self._totals = self._tree.totals(self._beams)
+        self._frames += len(scores)
+
+    def _step(self, tokens: list[int], scores: list[float]) -> None:
+        """Read one frame: extend every beam by every candidate, add up equal readings, keep the best."""
+        alphabet = self.alphabet
+        # Equal texts can only come from the same token, so each has its own dictionary.
+        found: dict[int, dict[Text, Reading]] = {}
+        for token, score in zip(tokens, scores, strict=True):
+            symbol = alphabet.symbols[token]
+            into = found.setdefault(symbol, {})
+            if symbol == alphabet.blank:
+                self._rest(symbol, score, into)
+            elif alphabet.opens[symbol] or self._break_next:
+                self._begin_words(symbol, score, into)
+            else:
+                self._spell(symbol, score, into)
+        self._frames += 1
+        self._distinct = len(found) == 1
+        self._select([beam for beams in found.values() for beam in beams.values()])
+
+    # In these three loops equal texts are added up, and the last one gives the frames, as in pyctcdecode.
+
+    def _rest(self, blank: int, score: float, found: dict[Text, Reading]) -> None:
+        """Extend every beam by blank."""
+        insert = found.setdefault
+        for logit, text, _, spans, start, end in self._beams:
+            beam = (logit + score, text, blank, spans, start, end)
+            first = insert(text, beam)
+            if first is not beam:
+                found[text] = _added(first, beam)
+
+    def _spell(self, token: int, score: float, found: dict[Text, Reading]) -> None:
+        """Extend every beam by a token that goes on with the word, or repeats the last token."""
+        label = self.alphabet.labels[token]
+        frame = self._frames
+        behind = frame + 1
+        insert = found.setdefault
+        for logit, text, last, spans, start, _ in self._beams:
+            if last != token:
+                text = (text[0], text[1] + label)
+                if start < 0:
+                    start = frame
+            beam = (logit + score, text, token, spans, start, behind)
+            first = insert(text, beam)
+            if first is not beam:
+                found[text] = _added(first, beam)
+
+    def _begin_words(self, token: int, score: float, found: dict[Text, Reading]) -> None:
+        """Extend every beam by a token that begins a word for all beams, or, behind a piece like "▁⁇▁", for one."""
+        alphabet, frame = self.alphabet, self._frames
+        begun = (frame, frame + 1) if alphabet.is_bpe else (-1, -1)
+        for logit, text, last, spans, start, end in self._beams:
+            if last == token:
+                end = frame + 1
+            elif alphabet.opens[token] or self._break_next:
+                self._break_next = alphabet.closes[token]
+                spans = (spans, start, end) if text[1] else spans
+                text = (self._tree.closed(text), alphabet.pieces[token])
+                start, end = begun
+            else:
+                text = (text[0], text[1] + alphabet.labels[token])
+                start, end = frame if start < 0 else start, frame + 1
+            beam = (logit + score, text, token, spans, start, end)
+            found[text] = _added(found[text], beam) if text in found else beam
+
+    def _select(self, beams: list[Reading]) -> None:
+        """Keep the best of these beams, best first, equal ones in their order."""
+        self._beams, self._totals = self._best(beams, self._tree.totals(beams))
+
+    def _best(self, beams: list[Reading], totals: list[float]) -> tuple[list[Reading], list[float]]:
+        if len(beams) == 1:
+            return beams, totals
+        order = sorted(range(len(beams)), key=totals.__getitem__, reverse=True)[: self._width]
+        floor = totals[order[0]] + self._prune
+        while totals[order[-1]] < floor:
+            order.pop()
+        return [beams[index] for index in order], [totals[index] for index in order]
+
+    def _histories(self) -> set[History]:
+        return {beam[1][0] for beam in self._beams}
+
+    def _refuse_if_finished(self) -> None:
+        if self._finished:
+            raise StreamClosedError("the search was finished; make a new one")
+
+
+def _check_options(beam_width: int, beam_prune_logp: float, token_min_logp: float) -> None:
+    if isinstance(beam_width, bool) or not isinstance(beam_width, int) or beam_width < 1:
+        raise OptionError(f"beam_width is {beam_width!r}; it must be a whole number of at least 1")
+    if not beam_prune_logp <= 0:
+        raise OptionError(f"beam_prune_logp is {beam_prune_logp!r}; it is a natural logarithm and must be at most 0")
+    if not token_min_logp <= 0:
+        raise OptionError(f"token_min_logp is {token_min_logp!r}; it is a natural logarithm and must be at most 0")
+
+
+def _log_sum(one: float, other: float) -> float:
+    """The logarithm of the sum of two probabilities, rounded as pyctcdecode rounds it."""
+    upper, lower = (one, other) if one >= other else (other, one)
+    return upper + math.log(1 + math.exp(lower - upper))
+
+
+def _added(first: Reading, beam: Reading) -> Reading:
+    """Two beams of one text as one, with the frames of the second."""
+    return (_log_sum(first[0], beam[0]), *beam[1:])
+
+
+def _words(history: History, spans: Spans, skip: int) -> list[BeamWord]:
+    """The words of a history behind its first `skip`, with their frames."""
+    words = []
+    node: History | None = history
+    while node is not None and node.depth > skip and spans is not None:
+        words.append(BeamWord(node.word, spans[1], spans[2]))
+        spans, node = spans[0], node.parent
+    return words[::-1]
+
+
+def _told(beam: Reading, logit_score: float, score: float, skip: int = 0, *, finished: bool = False) -> Beam:
+    _, (history, part), _, spans, start, end = beam
+    words = _words(history, spans, skip)
+    if part and history.depth >= skip:
+        words.append(BeamWord(part, start, end))
+    text = " ".join(word.text for word in words)
+    return Beam(text, tuple(words), score, logit_score, unfinished=bool(part) and not finished)

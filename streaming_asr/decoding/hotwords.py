@@ -1,0 +1,90 @@
+"""Words that a caller expects to hear, and what a search gives for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from streaming_asr.decoding.alphabet import Alphabet
+from streaming_asr.errors import OptionError
+
+DEFAULT_WEIGHT: Final = 10.0
+"""What one occurrence of a hotword adds to a beam's score, in natural logarithms, if nothing else is said."""
+
+
+class Hotwords:
+    """Plain strings of one or several words, with or without weights, and how they score; immutable.
+
+    Each word of a hotword earns its weight where it stands as a whole word, and while it is being spelled the share of
+    its letters read so far, as in pyctcdecode. Where several hotwords begin alike, the one that gives most counts: with
+    equal weights the shortest. A hotword is spelled in the case that the alphabet has. One that cannot be spelled is
+    left out as a whole and reported.
+
+    Attributes:
+        taken: the hotwords in force, as they were given.
+        unspellable: the hotwords left out, each with the characters that the alphabet lacks.
+        weights: the weight of each single word, in the alphabet's spelling.
+        uniform: the weight that all words share, or None.
+    """
+
+    __slots__ = ("_prefixes", "taken", "uniform", "unspellable", "weights")
+
+    def __init__(self, hotwords: Mapping[str, float] | Iterable[str] | None, alphabet: Alphabet) -> None:
+        asked = _as_weights(hotwords)
+        spelled = {phrase: [alphabet.recase(word) for word in phrase.split()] for phrase in asked}
+        self.taken: Final = tuple(phrase for phrase, words in spelled.items() if None not in words)
+        self.unspellable: Final[Mapping[str, str]] = {
+            phrase: _lacking(phrase, alphabet) for phrase, words in spelled.items() if None in words
+        }
+        weights: dict[str, float] = {}
+        for phrase in self.taken:
+            for word in spelled[phrase]:
+                if word is not None:
+                    weights[word] = max(weights.get(word, asked[phrase]), asked[phrase], key=abs)
+        self.weights: Final[Mapping[str, float]] = weights
+        self.uniform: Final = next(iter(weights.values())) if len(set(weights.values())) == 1 else None
+        self._prefixes: Final = _prefixes(weights)
+
+    @classmethod
+    def of(cls, hotwords: Hotwords | Mapping[str, float] | Iterable[str] | None, alphabet: Alphabet) -> Hotwords:
+        """Hotwords in any form; those made already stay as they are."""
+        return hotwords if isinstance(hotwords, Hotwords) else cls(hotwords, alphabet)
+
+    def __bool__(self) -> bool:
+        return bool(self.weights)
+
+    def partial(self, part: str) -> float | None:
+        """What the letters of an unfinished word earn; None where no hotword begins with them."""
+        found = self._prefixes.get(part)
+        return None if found is None else found[0] * len(part) / found[1]
+
+
+def _as_weights(hotwords: Mapping[str, float] | Iterable[str] | None) -> dict[str, float]:
+    if isinstance(hotwords, str):
+        raise OptionError(f"hotwords are {hotwords!r}; they must be a list of strings or a mapping to weights")
+    pairs = hotwords.items() if isinstance(hotwords, Mapping) else ((word, DEFAULT_WEIGHT) for word in hotwords or ())
+    weights = {}
+    for phrase, weight in pairs:
+        if not isinstance(phrase, str):
+            raise OptionError(f"a hotword is {phrase!r}; it must be a string")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+            raise OptionError(f"the weight of hotword {phrase!r} is {weight!r}; it must be a finite number")
+        if phrase.strip():
+            weights[phrase.strip()] = float(weight)
+    return weights
+
+
+def _lacking(phrase: str, alphabet: Alphabet) -> str:
+    words = [word for word in phrase.split() if alphabet.recase(word) is None]
+    forms = (min((alphabet.missing(form) for form in (word, word.upper(), word.lower())), key=len) for word in words)
+    return "".join(dict.fromkeys("".join(forms)))
+
+
+def _prefixes(weights: Mapping[str, float]) -> dict[str, tuple[float, int]]:
+    """For each beginning of a word the weight and the length of the word that gives most for it."""
+    best: dict[str, tuple[float, int]] = {}
+    for word, weight in sorted(weights.items(), key=lambda item: abs(item[1]) / len(item[0]), reverse=True):
+        for end in range(1, len(word) + 1):
+            best.setdefault(word[:end], (weight, len(word)))
+    return best

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streaming_asr.audio import FloatArray
+from streaming_asr.decoding import Alphabet, BeamSearch, LanguageModelOptions, load_language_model
+from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
+
+LOWER = Alphabet(["", " ", *"abcdef"])
+UPPER = Alphabet(["", " ", *"ABCDEF"])
+
+WriteArpa = Callable[[Path, Iterable[str]], Path]
+
+
+def rows(text: str, other: str, alphabet: Alphabet) -> FloatArray:
+    """Log-probabilities (frames, vocabulary), half for each of two texts; "_" is blank."""
+    shares = np.full((len(text), len(alphabet.labels)), 1e-12)
+    for line in (text, other):
+        for frame, character in enumerate(line):
+            shares[frame, alphabet.labels.index(character.replace("_", ""))] += 0.5
+    result: FloatArray = np.log(shares)
+    return result
+
+
+def best(alphabet: Alphabet, model: Any, log_probs: FloatArray) -> str:
+    search = BeamSearch(alphabet, language_model=model)
+    search.push(log_probs)
+    return search.finish()[0].text
+
+
+def save_with_processor(folder: Path, write_arpa: WriteArpa, words: Iterable[str], **attributes: Any) -> Path:
+    """The files of a Wav2Vec2ProcessorWithLM."""
+    (folder / "language_model").mkdir(parents=True)
+    write_arpa(folder / "language_model" / "5gram.arpa", words)
+    (folder / "language_model" / "attrs.json").write_text(json.dumps(attributes))
+    (folder / "language_model" / "unigrams.txt").write_text("\n".join(words), encoding="utf-8")
+    (folder / "alphabet.json").write_text(json.dumps({"labels": list(LOWER.labels), "is_bpe": False}))
+    return folder
+
+
+@pytest.mark.lm
+def test_an_arpa_file_brings_its_words(tmp_path: Path, write_arpa: WriteArpa) -> None:
+    model = load_language_model(write_arpa(tmp_path / "a.arpa", ["bad", "cab", "fée"]), LOWER)
+    assert model.vocabulary is not None
+    assert all(word in model.vocabulary for word in ("bad", "cab", "fée"))
+    assert "<s>" not in model.vocabulary
+    assert len(model.vocabulary) == 3
+    assert model.options == LanguageModelOptions()
+    assert best(LOWER, model, rows("bad", "bed", LOWER)) == "bad"
+    assert best(LOWER, model, rows("cab", "ccb", LOWER)) == "cab"
+
+
+@pytest.mark.lm
+def test_a_processor_folder_brings_words_and_weights(tmp_path: Path, write_arpa: WriteArpa) -> None:
+    attributes = {"alpha": 0.9, "beta": 0.1, "unk_score_offset": -7.0, "score_boundary": False}
+    folder = save_with_processor(tmp_path / "processor", write_arpa, ["bad", "cab"], **attributes)
+    for path in (folder, folder / "language_model"):
+        model = load_language_model(path, LOWER)
+        assert model.options == LanguageModelOptions(**attributes)  # type: ignore[arg-type]
+        assert load_language_model(path, LOWER, alpha=0.2).options.alpha == 0.2
+        assert best(LOWER, model, rows("cab", "ccb", LOWER)) == "cab"
+
+
+@pytest.mark.lm
+def test_words_can_be_given_as_a_file(tmp_path: Path, write_arpa: WriteArpa) -> None:
+    listed = tmp_path / "words.txt"
+    listed.write_text("bad\ncab\n", encoding="utf-8")
+    model = load_language_model(write_arpa(tmp_path / "a.arpa", ["bad", "bed", "cab"]), LOWER, unigrams=listed)
+    assert model.vocabulary is not None
+    assert len(model.vocabulary) == 2
+
+
+@pytest.mark.lm
+def test_a_model_that_does_not_list_its_words_is_used_with_a_warning(
+    tmp_path: Path, write_arpa: WriteArpa, caplog: pytest.LogCaptureFixture
+) -> None:
+    # KenLM tells an ARPA file by its content, so this name stands for any model whose words cannot be read.
+    model = load_language_model(write_arpa(tmp_path / "a.bin", ["bad", "cab"]), LOWER)
+    assert model.vocabulary is None
+    assert "does not list its words" in caplog.text
+    assert best(LOWER, model, rows("bad", "bed", LOWER)) == "bad"
+
+
+@pytest.mark.lm
+@pytest.mark.parametrize(
+    ("alphabet", "words", "case", "said", "other"),
+    [
+        (UPPER, ["bad", "cab"], "lower", "BAD", "BED"),
+        (LOWER, ["BAD", "CAB"], "upper", "bad", "bed"),
+    ],
+)
+def test_words_in_the_other_case_are_matched_and_a_log_line_says_so(
+    tmp_path: Path,
+    write_arpa: WriteArpa,
+    caplog: pytest.LogCaptureFixture,
+    alphabet: Alphabet,
+    words: list[str],
+    case: str,
+    said: str,
+    other: str,
+) -> None:
+    path = write_arpa(tmp_path / "a.arpa", words)
+    model = load_language_model(path, alphabet)
+    assert model.case == case
+    assert f"are {case} case" in caplog.text
+    assert best(alphabet, model, rows(said, other, alphabet)) == said
+    deaf = load_language_model(path, alphabet, case="as is")
+    spoken, unknown = deaf.score_partial(said), model.score_partial(said)
+    assert (spoken, unknown) == (-10.0, 0.0)
+
+
+@pytest.mark.lm
+def test_words_in_the_alphabets_case_are_left_alone_without_a_word(
+    tmp_path: Path, write_arpa: WriteArpa, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load_language_model(write_arpa(tmp_path / "a.arpa", ["BAD"]), UPPER).case == "as is"
+    assert caplog.text == ""
+
+
+@pytest.mark.lm
+def test_a_model_of_another_alphabet_is_warned_of(
+    tmp_path: Path, write_arpa: WriteArpa, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_language_model(write_arpa(tmp_path / "a.arpa", ["привет", "мир", "bad"]), LOWER)
+    assert "can spell only 33 %" in caplog.text
+
+
+@pytest.mark.lm
+def test_files_that_cannot_be_used_are_named(tmp_path: Path, write_arpa: WriteArpa) -> None:
+    with pytest.raises(CheckpointError, match="there is no language model at"):
+        load_language_model(tmp_path / "nothing", LOWER)
+    with pytest.raises(CheckpointError, match="found: none"):
+        load_language_model(tmp_path, LOWER)
+    broken = tmp_path / "broken.arpa"
+    broken.write_text("\\data\\\nngram 1=oops\n")
+    with pytest.raises(CheckpointError, match=r"broken\.arpa is not a language model that KenLM can read"):
+        load_language_model(broken, LOWER)
+    folder = save_with_processor(tmp_path / "processor", write_arpa, ["bad"], alpha="much")
+    with pytest.raises(OptionError, match="alpha of the language model is 'much'"):
+        load_language_model(folder, LOWER)
+    (folder / "language_model" / "attrs.json").write_text("[1")
+    with pytest.raises(CheckpointError, match=r"attrs\.json cannot be read"):
+        load_language_model(folder, LOWER)
+    with pytest.raises(CheckpointError, match="words of the language model cannot be read"):
+        load_language_model(write_arpa(tmp_path / "a.arpa", ["bad"]), LOWER, unigrams=tmp_path / "none.txt")
+
+
+def test_without_kenlm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "kenlm", None)
+    with pytest.raises(MissingExtraError, match=r"language model needs the extra 'lm': pip install"):
+        load_language_model(tmp_path / "a.arpa", LOWER)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"alpha": float("nan")}, "alpha"), ({"beta": "x"}, "beta"), ({"score_boundary": 1}, "score_boundary")],
+)
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        LanguageModelOptions(**options)
+
+
+@pytest.mark.lm
+def test_loading_is_quiet(arpa: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        load_language_model(arpa, Alphabet(["", " ", *"abcdef"]))
+    assert caplog.text == ""
+    assert "".join(capfd.readouterr()) == ""
