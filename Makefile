@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check lint types layers tests lm clean
+.PHONY: demo test check lint types layers tests lm clients clean
 
 demo: .venv/.demo  ## live captions of the bundled recording
 	$(BIN)/streaming-asr demo
@@ -30,6 +30,9 @@ tests: .venv/.dev
 lm: .venv/.dev  ## kenlm, which compiles from source, for the tests of the language model
 	$(INSTALL) --editable '.[lm]'
 
+clients: .venv/.dev  ## the client packages of other services, each in its own environment, for the tests with them
+	$(BIN)/python tests/clients/environments.py
+
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and was not found; name it: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
@@ -45,4 +48,4 @@ lm: .venv/.dev  ## kenlm, which compiles from source, for the tests of the langu
 	@touch $@ .venv/.demo
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
