@@ -1,0 +1,32 @@
+"""Every event of a stream, as a program reads them: python examples/reading_events.py talk.wav"""
+
+import sys
+
+from streaming_asr import Event, Final, Partial, Recognizer, SpeechEnded, SpeechStarted
+from streaming_asr.sources import FileSource
+
+
+def told(event: Event) -> str:
+    match event:
+        case SpeechStarted(time=time):
+            return f"{time:6.2f}  someone speaks"
+        case Partial(committed=committed, tail=tail, end=end):
+            return f"{end:6.2f}  {committed} [{tail}]"
+        case Final(text=text, end=end, confidence=confidence):
+            return f"{end:6.2f}  {text}  (confidence {confidence:.2f})"
+        case SpeechEnded(time=time, reason=reason):
+            return f"{time:6.2f}  over: {reason}"
+
+
+def main(path: str) -> None:
+    with Recognizer.load() as recognizer, FileSource(path) as source:
+        stream = recognizer.stream(sample_rate=source.sample_rate, channels=source.channels)
+        for piece in source:
+            for event in stream.push(piece):
+                print(told(event), flush=True)
+        for event in stream.finish():
+            print(told(event))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,302 @@
+"""The options that several commands share, in groups, as dataclasses with typer's annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import typer
+
+from streaming_asr.encodings import Encoding
+from streaming_asr.errors import OptionError
+
+MODEL: Final = "Model"
+RECOGNITION: Final = "Recognition"
+ENDPOINT: Final = "End of an utterance"
+GATE: Final = "Speech gate"
+RAW: Final = "Raw audio (for - and for files without a header)"
+
+USUAL_WEIGHT: Final = 10.0
+"""Weight of a hotword that has none of its own, beside others that have one: the decoder's own default."""
+
+Precision: TypeAlias = Literal["float32", "int8", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Which recognizer is to be loaded, or which server to be asked."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A wav2vec2 CTC checkpoint: a name on the Hugging Face hub or a folder.",
+            show_default="the embedded English model",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    language: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help="Language of a multilingual checkpoint (MMS: fra).", rich_help_panel=MODEL),
+    ] = None
+    revision: Annotated[
+        str | None, typer.Option(metavar="REV", help="Branch, tag or commit on the hub.", rich_help_panel=MODEL)
+    ] = None
+    lm: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="Language model: an ARPA or KenLM file, a folder, 'auto' (the checkpoint's own, if any) or 'none'.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "auto"
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="Where the model runs: cpu, cuda, cuda:1.", rich_help_panel=MODEL)
+    ] = "cpu"
+    precision: Annotated[
+        Precision, typer.Option(help="int8 is faster on a CPU, bfloat16 on a GPU.", rich_help_panel=MODEL)
+    ] = "float32"
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Ask a server, ws://…, and load no model here.", rich_help_panel=MODEL),
+    ] = None
+    api_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", envvar="STREAMING_ASR_API_KEY", help="Key for --server.", rich_help_panel=MODEL),
+    ] = None
+
+    def load_arguments(self) -> dict[str, Any]:
+        """The keyword arguments of `Recognizer.load`, besides the name."""
+        return {
+            "language": self.language,
+            "revision": self.revision,
+            "device": self.device,
+            "precision": self.precision,
+            "language_model": None if self.lm == "none" else self.lm,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecognitionOptions:
+    """How a stream is decoded; what is not given is left to the library, so that defaults stand in one place."""
+
+    hotword: Annotated[
+        list[str],
+        typer.Option(
+            metavar="WORD[:WEIGHT]",
+            help="A word or name to listen for; repeat for more. A greater weight pulls more: Streamwell:8.",
+            show_default="weight 10",
+            rich_help_panel=RECOGNITION,
+        ),
+    ] = field(default_factory=list)
+    beam_width: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Hypotheses that are kept.", show_default="50", rich_help_panel=RECOGNITION
+        ),
+    ] = None
+    chunk: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            metavar="MS",
+            help="Audio encoded in one step: shorter shows words sooner, longer is more exact and less work.",
+            show_default="what suits the model",
+            rich_help_panel=RECOGNITION,
+        ),
+    ] = None
+    lookahead: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="MS",
+            help="Audio seen ahead of each step.",
+            show_default="what suits the model",
+            rich_help_panel=RECOGNITION,
+        ),
+    ] = None
+    left_context: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="MS",
+            help="Audio remembered behind each step.",
+            show_default="what suits the model",
+            rich_help_panel=RECOGNITION,
+        ),
+    ] = None
+    alternatives: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Texts per utterance, best first (--format events).",
+            show_default="1",
+            rich_help_panel=RECOGNITION,
+        ),
+    ] = None
+    end_silence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="MS",
+            help="Silence after words that ends an utterance; 0: never.",
+            show_default="700",
+            rich_help_panel=ENDPOINT,
+        ),
+    ] = None
+    end_no_words: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="MS",
+            help="Sound without any word that ends an utterance; 0: never.",
+            show_default="4000",
+            rich_help_panel=ENDPOINT,
+        ),
+    ] = None
+    end_length: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="MS",
+            help="Longest utterance, cut at its best pause; 0: no limit.",
+            show_default="20000",
+            rich_help_panel=ENDPOINT,
+        ),
+    ] = None
+    gate: Annotated[
+        bool, typer.Option(help="Encode only what the voice detector takes for speech.", rich_help_panel=GATE)
+    ] = True
+    gate_aggressiveness: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=3,
+            metavar="0-3",
+            help="How readily sound is taken for noise.",
+            show_default="2",
+            rich_help_panel=GATE,
+        ),
+    ] = None
+    gate_window: Annotated[
+        int | None,
+        typer.Option(
+            min=10, metavar="MS", help="Window in which speech must show.", show_default="300", rich_help_panel=GATE
+        ),
+    ] = None
+    gate_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="0-1",
+            help="Share of that window that opens the gate.",
+            show_default="0.4",
+            rich_help_panel=GATE,
+        ),
+    ] = None
+    gate_hangover: Annotated[
+        int | None,
+        typer.Option(
+            min=10,
+            metavar="MS",
+            help="Silence after which it closes; only with --end-silence 0.",
+            show_default="800",
+            rich_help_panel=GATE,
+        ),
+    ] = None
+    gate_pre_roll: Annotated[
+        int | None,
+        typer.Option(
+            min=300,
+            metavar="MS",
+            help="Audio kept from before it opened.",
+            show_default="400",
+            rich_help_panel=GATE,
+        ),
+    ] = None
+
+    def hotwords(self) -> dict[str, float] | list[str] | None:
+        """The hotwords: with their weights if any has one, as a plain list otherwise."""
+        return parse_hotwords(self.hotword)
+
+    def endpoint_arguments(self) -> dict[str, float | None]:
+        """The keyword arguments of `EndpointOptions` that were given."""
+        given = {
+            "trailing_silence_ms": self.end_silence,
+            "no_words_ms": self.end_no_words,
+            "maximum_length_ms": self.end_length,
+        }
+        return {name: value or None for name, value in given.items() if value is not None}
+
+    def gate_arguments(self) -> dict[str, Any]:
+        """The keyword arguments of `GateOptions` that were given."""
+        given = {
+            "enabled": None if self.gate else False,
+            "aggressiveness": self.gate_aggressiveness,
+            "window_ms": self.gate_window,
+            "start_share": self.gate_share,
+            "hangover_ms": self.gate_hangover,
+            "pre_roll_ms": self.gate_pre_roll,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def latency_arguments(self) -> dict[str, float]:
+        """The keyword arguments of `Latency` that were given."""
+        given = {"chunk_ms": self.chunk, "lookahead_ms": self.lookahead, "left_ms": self.left_context}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def stream_arguments(self) -> dict[str, Any]:
+        """The other keyword arguments of `Recognizer.stream` that were given."""
+        given = {
+            "hotwords": self.hotwords(),
+            "beam_width": self.beam_width,
+            "alternatives": self.alternatives,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawAudioOptions:
+    """What bytes without a header are."""
+
+    encoding: Annotated[Encoding, typer.Option(help="How one sample is written.", rich_help_panel=RAW)] = "linear16"
+    sample_rate: Annotated[
+        int, typer.Option(min=8000, max=192_000, metavar="HZ", help="Samples per second.", rich_help_panel=RAW)
+    ] = 16_000
+    channels: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Interleaved channels; they are mixed.", rich_help_panel=RAW)
+    ] = 1
+
+
+def parse_hotwords(words: Sequence[str]) -> dict[str, float] | list[str] | None:
+    """`["Streamwell:8", "Ada"]` as `Recognizer.stream` takes it; a list if no word has a weight, None without words.
+
+    Raises:
+        OptionError: an empty word, or a weight that is no positive number.
+    """
+    pairs = [_hotword(word) for word in words]
+    if not pairs:
+        return None
+    if all(weight is None for _, weight in pairs):
+        return [word for word, _ in pairs]
+    return {word: USUAL_WEIGHT if weight is None else weight for word, weight in pairs}
+
+
+def _hotword(argument: str) -> tuple[str, float | None]:
+    word, colon, weight = argument.rpartition(":")
+    if not colon:
+        word, weight = argument, ""
+    if not word.strip():
+        raise OptionError(f"the hotword '{argument}' has no word; write WORD or WORD:WEIGHT, like Streamwell:8")
+    if not colon:
+        return word.strip(), None
+    try:
+        number = float(weight)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise OptionError(f"the hotword '{argument}' has the weight '{weight}'; it must be a positive number, like 8")
+    return word.strip(), number

@@ -1,0 +1,145 @@
+"""What a command recognizes with: the library in this process, or a server behind an entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+from urllib.parse import urlsplit
+
+from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
+from streaming_asr.encodings import PcmPiece
+from streaming_asr.endpointing import EndpointOptions
+from streaming_asr.errors import MissingExtraError, OptionError
+from streaming_asr.events import Event
+
+REMOTES: Final = "streaming_asr.remotes"
+"""The group of the entry point that leads to servers; it is a `Connect`."""
+SCHEMES: Final = ("ws", "wss")
+LIKE: Final = "ws://localhost:8765"
+
+
+class SpeechStream(Protocol):
+    """One stream, here or on a server: audio in, events out."""
+
+    def push(self, piece: PcmPiece, /) -> list[Event]: ...
+    def finalize(self) -> list[Event]: ...
+    def finish(self) -> list[Event]: ...
+
+
+class SpeechRecognizer(Protocol):
+    """What opens streams."""
+
+    @property
+    def stream(self) -> Callable[..., SpeechStream]:
+        """Open a stream, with keyword arguments as `Recognizer.stream` has them."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class Connect(Protocol):
+    """The object behind an entry point of the group `REMOTES`: it gives a recognizer that lives at `url`.
+
+    Its `stream` takes `sample_rate`, `channels`, `language`, `hotwords`, `endpoint` and `alternatives` as the library's
+    own does; arrays are pushed, and `push` returns what has come until then and does not wait.
+    """
+
+    def __call__(self, url: str, *, api_key: str | None) -> SpeechRecognizer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """A recognizer, and the keyword arguments that its streams get. A context manager."""
+
+    recognizer: SpeechRecognizer
+    arguments: Mapping[str, Any]
+
+    def stream(self, *, sample_rate: int, channels: int) -> SpeechStream:
+        """Open a stream for arrays of that rate and so many channels."""
+        return self.recognizer.stream(sample_rate=sample_rate, channels=channels, **self.arguments)
+
+    def __enter__(self) -> Self:
+        self.recognizer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.recognizer.__exit__(kind, error, trace)
+
+
+def open_ears(options: ModelOptions, recognition: RecognitionOptions) -> Ears:
+    """Load the recognizer, or connect to the server, that the options name; bad options are refused before.
+
+    Raises:
+        MissingExtraError: the packages for it are not installed.
+        OptionError: options for loading a model were given together with a server.
+        CheckpointError: there is no such model, or it cannot be used.
+    """
+    if options.server is not None:
+        arguments = remote_arguments(recognition, language=options.language)
+        return Ears(_connect(options.server, options), arguments)
+    try:
+        from streaming_asr.recognizer import Recognizer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("recognizing speech in this process", "recognizer") from error
+    arguments = local_arguments(recognition)
+    return Ears(Recognizer.load(options.model, **options.load_arguments()), arguments)
+
+
+def local_arguments(options: RecognitionOptions) -> dict[str, Any]:
+    """The keyword arguments of `Recognizer.stream` that were given."""
+    from streaming_asr.gate import GateOptions
+    from streaming_asr.recognizer import Latency
+
+    return options.stream_arguments() | {
+        "latency": Latency(**options.latency_arguments()),
+        "endpoint": EndpointOptions(**options.endpoint_arguments()),
+        "gate": GateOptions(**options.gate_arguments()),
+    }
+
+
+def remote_arguments(options: RecognitionOptions, *, language: str | None) -> dict[str, Any]:
+    """The keyword arguments for a stream on a server; how it computes is the server's own affair.
+
+    Raises:
+        OptionError: an option was given that only the server may choose.
+    """
+    own = {
+        "--beam-width": options.beam_width,
+        "--chunk": options.chunk,
+        "--lookahead": options.lookahead,
+        "--left-context": options.left_context,
+        "--gate-…": options.gate_arguments() or None,
+    }
+    for name, value in own.items():
+        if value is not None:
+            raise OptionError(f"{name} is the server's to choose; leave it out together with --server")
+    arguments = options.stream_arguments()
+    if language is not None:
+        arguments["language"] = language
+    if rules := options.endpoint_arguments():
+        arguments["endpoint"] = EndpointOptions(**rules)
+    return arguments
+
+
+def _connect(url: str, options: ModelOptions) -> SpeechRecognizer:
+    if options.model is not None:
+        raise OptionError(f"--model {options.model} and --server {url} exclude each other: the server has its model")
+    if urlsplit(url).scheme not in SCHEMES:
+        raise OptionError(
+            f"--server {url} is no address of a server; it begins with {' or '.join(SCHEMES)}, like {LIKE}"
+        )
+    for entry in entry_points(group=REMOTES):
+        try:
+            connect: Connect = entry.load()
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("--server", "all") from error
+        return connect(url, api_key=options.api_key)
+    raise MissingExtraError("--server", "all")

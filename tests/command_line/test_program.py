@@ -1,0 +1,222 @@
+"""The real command in a process of its own, with the embedded model and the bundled recording."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from streaming_asr.command_line.demo import RECORDING, REFERENCE
+
+COMMAND = (sys.executable, "-m", "streaming_asr.command_line")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([*COMMAND, *arguments], input=stdin, capture_output=True, env=ENVIRONMENT, timeout=120)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@cache
+def demo_events() -> Sequence[dict[str, Any]]:
+    """All events of the bundled recording."""
+    done = run("transcribe", str(RECORDING), "--format", "events")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def refused(*arguments: str, code: int = 2) -> str:
+    """Run a command that must fail in one line; returns the line."""
+    done = run(*arguments)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("streaming-asr: ")
+    return lines[0]
+
+
+def test_every_utterance_has_partials_before_its_final() -> None:
+    for utterance in {event["utterance"] for event in demo_events()}:
+        kinds = [event["type"] for event in demo_events() if event["utterance"] == utterance]
+        assert kinds[0] == "SpeechStarted"
+        assert kinds[1] == "Partial"
+        assert kinds[-2:] == ["Final", "SpeechEnded"]
+        assert set(kinds[1:-2]) == {"Partial"}
+
+
+def test_every_sentence_of_the_recording_is_an_utterance() -> None:
+    finals = [event for event in demo_events() if event["type"] == "Final"]
+    assert len(finals) == len(REFERENCE.read_text(encoding="utf-8").splitlines())
+
+
+def test_finals_begin_with_what_was_committed() -> None:
+    committed: dict[int, str] = {}
+    for event in demo_events():
+        if event["type"] == "Partial":
+            assert event["committed"].startswith(committed.get(event["utterance"], ""))
+            committed[event["utterance"]] = event["committed"]
+        if event["type"] == "Final":
+            assert event["text"].startswith(committed.get(event["utterance"], ""))
+
+
+def test_json_has_the_same_words_with_their_times() -> None:
+    done = run("transcribe", str(RECORDING), "--format", "json")
+    found = json.loads(done.stdout)
+    finals = [event for event in demo_events() if event["type"] == "Final"]
+    assert found["file"] == str(RECORDING)
+    assert found["duration"] == pytest.approx(soundfile.info(RECORDING).duration, abs=0.01)
+    assert [utterance["text"] for utterance in found["utterances"]] == [final["text"] for final in finals]
+    for utterance in found["utterances"]:
+        times = [time for word in utterance["words"] for time in (word["start"], word["end"])]
+        assert times == sorted(times)
+        assert 0 <= utterance["confidence"] <= 1
+
+
+def test_subtitles_are_written_to_a_file(tmp_path: Path) -> None:
+    done = run("transcribe", str(RECORDING), "--format", "vtt", "--output", str(tmp_path / "demo.vtt"))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (tmp_path / "demo.vtt").read_text().startswith("WEBVTT\n\n00:00:0")
+
+
+def test_standard_input_takes_raw_samples_and_whole_files() -> None:
+    finals = "".join(f"{event['text']}\n" for event in demo_events() if event["type"] == "Final")
+    samples, rate = soundfile.read(RECORDING, dtype="int16")
+    assert run("transcribe", "-", "--sample-rate", str(rate), stdin=samples.tobytes()).stdout == finals
+    assert run("transcribe", "-", stdin=RECORDING.read_bytes()).stdout == finals
+
+
+def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_text("this is no audio")
+    short = tmp_path / "short.wav"
+    samples, rate = soundfile.read(RECORDING, dtype="int16")
+    soundfile.write(short, samples[: 4 * rate], rate)
+    done = run("transcribe", str(tmp_path / "bad.wav"), str(short), "--format", "json")
+    assert done.returncode == 2
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == [str(short)]
+    assert "bad.wav" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_prints_what_was_heard_and_exits_with_130() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "transcribe", str(RECORDING), "--realtime"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"},
+        text=True,
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert first.strip()
+    assert rest.strip(), "the words since the first final were lost"
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("transcribe", "nowhere.wav"), "nowhere.wav is not there"),
+        (("transcribe",), "see: streaming-asr transcribe --help"),
+        (("transcribe", "a.wav", "--format", "doc"), "doc"),
+        (("transcribe", "a.wav", "--no-such-option"), "--no-such-option"),
+        (("transcribe", "a.wav", "--hotword", "Ada:much"), "much"),
+        (("transcribe", "a.wav", "--output", "nowhere/a.txt"), "nowhere"),
+        (("transcribe", "a.wav", "--model", "nowhere/at/all"), "nowhere/at/all"),
+        (("transcribe", "a.wav", "--server", "localhost"), "ws://"),
+        (("models", "nowhere/at/all"), "nowhere/at/all"),
+        (("frobnicate",), "frobnicate"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: Sequence[str], said: str, tmp_path: Path) -> None:
+    assert said in refused(*arguments)
+
+
+def test_the_demo_shows_partials_first_and_finals_after() -> None:
+    done = run("demo")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith(" ...")
+    assert len([line for line in lines if not line.endswith(" ...")]) == 5
+    assert "The voice said: Good morning" in done.stderr
+
+
+def test_bench_tells_speed_latency_and_memory() -> None:
+    done = run("bench", str(RECORDING), "--format", "json")
+    report = json.loads(done.stdout)
+    assert report["real_time_factor"] > 0
+    assert report["committed_revisions"] == 0
+    assert report["final"]["count"] == 5
+    assert report["memory_mib_peak"] > report["memory_mib_before"] > 0
+
+
+def test_models_tells_what_the_embedded_one_is() -> None:
+    done = run("models", "english")
+    assert done.returncode == 0
+    assert "wav2vec2" in done.stdout
+    assert "yes, live and from files" in done.stdout
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The address of a server in a process of its own, ready to recognize."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", str(port)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENVIRONMENT
+    )
+    try:
+        assert process.stderr is not None
+        assert any(b'"ready"' in line for line in process.stderr), "the server did not start"
+        yield f"ws://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_a_server_says_the_same_as_the_model_in_this_process() -> None:
+    finals = "".join(f"{event['text']}\n" for event in demo_events() if event["type"] == "Final")
+    with serving() as url:
+        assert run("transcribe", str(RECORDING), "--server", url).stdout == finals
+    assert "cannot be reached" in refused("transcribe", str(RECORDING), "--server", url, code=1)
+
+
+def test_help_has_examples() -> None:
+    for command in ("transcribe", "listen", "models", "bench"):
+        done = run(command, "--help")
+        assert done.returncode == 0
+        assert f"streaming-asr {command}" in done.stdout
+
+
+def test_the_program_starts_without_torch() -> None:
+    code = (
+        "import sys; from streaming_asr.command_line.application import run; code = run(['--help']); "
+        "heavy = {'torch', 'transformers', 'soundfile', 'av', 'sounddevice', 'soxr'} & set(sys.modules); "
+        "sys.exit(f'{code} {heavy}' if code or heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
+    script = f"{sys.executable} -m streaming_asr.command_line transcribe {RECORDING} {RECORDING} | head -n 1"
+    done = subprocess.run(script, shell=True, capture_output=True, env=ENVIRONMENT, text=True, timeout=120)
+    assert done.stdout
+    assert "Traceback" not in done.stderr
