@@ -36,6 +36,9 @@ _RING_SLACK_MS: Final = 5_000
 _UNBOUNDED_MS: Final = 120_000
 """Longest utterance that can be replayed after a fault where utterances have no maximum length."""
 
+_PADDING_MS: Final = 300
+"""Silence around speech that begins with the stream's first sample or is cut off: models expect it there."""
+
 _Command: TypeAlias = Literal["finalize", "finish"]
 
 
@@ -170,7 +173,7 @@ class Session:
         All speech before it is in finals; a new session that starts there goes on without a gap.
         """
         if self._utterance is not None:
-            return self._zero + self._utterance.origin
+            return self._zero + self._utterance.start
         return self._zero + max(self._ended, self._gate.position - self.options.gate.lookback_samples)
 
     # What the driver of the model does.
@@ -207,7 +210,7 @@ class Session:
         """
         lost = self._utterance
         if lost is not None:
-            self._open(lost.origin, stop=lost.fed, closing=lost.closing, held=lost.stabilizer.committed)
+            self._open(lost.start, stop=lost.fed, closing=lost.closing, held=lost.stabilizer.committed)
 
     def events(self) -> list[Event]:
         """The events since the last call, in order."""
@@ -250,12 +253,14 @@ class Session:
         if self._gate.open:
             self._feed(self._gate.position)
 
-    def _open(self, origin: int, *, stop: int, closing: EndReason | None = None, held: Sequence[BeamWord] = ()) -> None:
+    def _open(self, start: int, *, stop: int, closing: EndReason | None = None, held: Sequence[BeamWord] = ()) -> None:
         """Begin to encode at a position, with the audio up to `stop`; with `closing`, that is all of it."""
         stabilizer = Stabilizer(self._open_search(), agreement_delay=self._agreement_delay, held=held)
+        padding = round(milliseconds_to_samples(_PADDING_MS) / self._hop) * self._hop
         self._utterance = Utterance(
-            origin,
+            start,
             hop=self._hop,
+            lead=padding if start + self._zero == 0 else 0,
             zero=self._zero,
             silent=self._silent,
             stream=self._open_encoder(),
@@ -272,7 +277,8 @@ class Session:
 
     def _close(self, reason: EndReason) -> None:
         if self._utterance is not None:
-            self._utterance.close(reason)
+            cut_off = reason in ("finalize", "finish")
+            self._utterance.close(reason, trail=milliseconds_to_samples(_PADDING_MS) if cut_off else 0)
 
     # The way of the words.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import torch
 
 from streaming_asr.audio import FloatArray, Samples, seconds
@@ -18,11 +19,12 @@ _NEVER: Final = -1e4
 
 
 class Utterance:
-    """Audio from `origin` on, encoded and decoded by machines of its own.
+    """Audio from `start` on, encoded and decoded by machines of its own.
 
     Args:
-        origin: absolute position, in samples at 16 kHz, of the first sample of frame 0.
+        start: absolute position of its first sample, at 16 kHz.
         hop: samples per encoder frame.
+        lead: samples of silence in front of it, a multiple of the hop.
         zero: position on the audio clock of absolute position 0.
         silent: columns of the vocabulary that are never text: the special tokens other than blank.
         stream: a fresh encoder stream.
@@ -31,23 +33,26 @@ class Utterance:
 
     def __init__(
         self,
-        origin: int,
+        start: int,
         *,
         hop: int,
+        lead: int,
         zero: int,
         silent: Sequence[int],
         stream: EncoderStream,
         stabilizer: Stabilizer,
     ) -> None:
-        self.origin: Final = origin
+        self.start: Final = start
+        self.origin: Final = start - lead
         self.hop: Final = hop
         self.zero: Final = zero
         self._silent: Final = torch.tensor(silent, dtype=torch.long)
         self.stream: Final = stream
         self.stabilizer: Final = stabilizer
-        self.fed = origin
+        self.fed = start
         self.closing: EndReason | None = None
         self.hypothesis = Hypothesis(stabilizer.committed, len(stabilizer.committed))
+        self._pad(lead)
 
     @property
     def decoded(self) -> int:
@@ -60,10 +65,11 @@ class Utterance:
         self.stream.feed(samples)
         self.fed += len(samples)
 
-    def close(self, reason: EndReason) -> None:
-        """No more samples will come; the rest is now due. The first reason stays."""
+    def close(self, reason: EndReason, *, trail: int = 0) -> None:
+        """No more samples will come; the rest is now due, with `trail` samples of silence. The first reason stays."""
         if self.closing is None:
             self.closing = reason
+            self._pad(trail)
             self.stream.close()
 
     def take(self, chunk: Chunk) -> Hypothesis:
@@ -72,8 +78,8 @@ class Utterance:
         return self.hypothesis
 
     def position(self, frame: int) -> int:
-        """Absolute position of the first sample of a frame; frames behind the audio end where it ends."""
-        return min(self.origin + frame * self.hop, max(self.fed, self.origin))
+        """Absolute position of the first sample of a frame; frames of padding lie where the audio begins or ends."""
+        return max(self.start, min(self.origin + frame * self.hop, self.fed))
 
     def word(self, word: BeamWord) -> Word:
         """A word on the audio clock."""
@@ -92,6 +98,10 @@ class Utterance:
         best = self.stabilizer.best()
         kept = [word for word in best.words if word.end_frame <= frame]
         return (self._alternative(best, kept),) if kept else ()
+
+    def _pad(self, samples: int) -> None:
+        if samples:
+            self.stream.feed(np.zeros(samples, np.float32))
 
     def _alternative(self, beam: Beam, words: Sequence[BeamWord]) -> Alternative:
         return Alternative(" ".join(word.text for word in words), beam.score, self.words(words))

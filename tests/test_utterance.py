@@ -13,10 +13,10 @@ from tests.tones import HOP, ToneEncoder, silence
 LABELS = ("", " ", "a", "<unk>", "b")
 
 
-def utterance(*, origin: int = 0, zero: int = 0) -> Utterance:
+def utterance(*, start: int = 0, zero: int = 0, lead: int = 0) -> Utterance:
     stabilizer = Stabilizer(GreedySearch(Alphabet(LABELS)), agreement_delay=None)
     stream = ToneEncoder().open(Context(chunk=1))
-    return Utterance(origin, hop=HOP, zero=zero, silent=(3,), stream=stream, stabilizer=stabilizer)
+    return Utterance(start, hop=HOP, lead=lead, zero=zero, silent=(3,), stream=stream, stabilizer=stabilizer)
 
 
 def chunk(*columns: int) -> Chunk:
@@ -41,8 +41,16 @@ def test_the_model_s_scores_are_left_as_they_are() -> None:
 
 
 def test_words_stand_on_the_clock_and_never_behind_the_audio() -> None:
-    spoken = utterance(origin=1_600, zero=16_000)
+    spoken = utterance(start=1_600, zero=16_000)
     spoken.feed(silence(3))
     words = spoken.words(spoken.take(chunk(0, 2, 1, 2, 2)).words)
     assert [word.start for word in words] == [1.12, 1.16]
     assert words[-1].end == 1.16
+
+
+def test_silence_in_front_moves_no_word() -> None:
+    spoken = utterance(lead=2 * HOP)
+    spoken.feed(silence(3))
+    assert spoken.stream.due
+    (word,) = spoken.words(spoken.take(chunk(0, 0, 0, 2, 2)).words)
+    assert (word.start, word.end) == (0.02, 0.06)

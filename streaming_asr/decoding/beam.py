@@ -88,6 +88,11 @@ class BeamSearch:
         return self._frames
 
     @property
+    def live(self) -> int:
+        """How many beams there are now; a frame costs in proportion to them, whatever was read before."""
+        return len(self._beams)
+
+    @property
     def hotwords(self) -> Hotwords:
         """The hotwords in force, with those that cannot be spelled."""
         return self._tree.hotwords
@@ -183,8 +188,11 @@ class BeamSearch:
         self._tree = tree
         self._select(beams)
 
-    def finish(self) -> list[Beam]:
-        """The final readings, best first, in order, score and frames as pyctcdecode's; the search is then over."""
+    def finish(self, limit: int | None = None) -> list[Beam]:
+        """The final readings, best first, at most `limit`, in order, score and frames as pyctcdecode's.
+
+        The search is then over. Each reading costs as much as it has words, so ask for no more than are wanted.
+        """
         self._refuse_if_finished()
         self._finished = True
         ended: dict[History, Reading] = {}
@@ -194,7 +202,8 @@ class BeamSearch:
         beams = list(ended.values())
         beams, totals = self._best(beams, self._tree.final_totals(beams))
         self._state = self._tree.closed(beams[0][1]).state
-        return [_told(beam, beam[0], total, finished=True) for beam, total in zip(beams, totals, strict=True)]
+        best = list(zip(beams, totals, strict=True))[:limit]
+        return [_told(beam, beam[0], total, finished=True) for beam, total in best]
 
     # One frame after the other.
 

@@ -122,11 +122,11 @@ class GreedySearch:
             raise OptionError(f"greedy search cannot weigh hotwords such as {asked.taken[0]!r}; use beam search")
         self._hotwords = asked
 
-    def finish(self) -> list[Beam]:
+    def finish(self, limit: int | None = None) -> list[Beam]:
         """The one final reading; the search is then over."""
         self._refuse_if_finished()
         self._finished = True
-        return [self._beam(0)]
+        return [self._beam(0)][:limit]
 
     def _beam(self, skip: int) -> Beam:
         part = (BeamWord(self._part, self._start, self._end),) if self._part and len(self._words) >= skip else ()

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from streaming_asr.decoding.hotwords import Hotwords
 from streaming_asr.decoding.language_model import LanguageModel
 
-_NEW_BETWEEN_SWEEPS: Final = 1_024
+_NEW_BETWEEN_SWEEPS: Final = 1024
 """Histories that are made before those without beams are swept out."""
 
 _PART_SCORES: Final = 16_384

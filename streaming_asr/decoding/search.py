@@ -93,5 +93,5 @@ class Search(Protocol):
         Words that all live beams share keep what they earned; words still open are scored anew.
         """
 
-    def finish(self) -> list[Beam]:
-        """The final readings, best first; the search is then over."""
+    def finish(self, limit: int | None = None) -> list[Beam]:
+        """The final readings, best first, at most `limit`; the search is then over."""

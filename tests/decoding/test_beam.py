@@ -197,6 +197,16 @@ def test_words_come_with_the_frames_on_which_they_were_said() -> None:
     assert [(word.text, word.start_frame, word.end_frame) for word in best.words] == [("ab", 1, 5), ("cd", 7, 11)]
 
 
+def test_no_more_final_readings_than_are_asked_for() -> None:
+    found = []
+    for limit in (None, 2, 1):
+        search = BeamSearch(Alphabet(CHARACTERS))
+        search.push(doubtful("ab a", "ac b", 0.3))
+        found.append(search.finish(limit))
+    assert found[1] == found[0][:2]
+    assert found[2] == found[0][:1]
+
+
 def test_live_beams_show_the_unfinished_word() -> None:
     search = BeamSearch(Alphabet(CHARACTERS))
     search.push(rows("ab ca"))
