@@ -95,7 +95,7 @@ class Stabilizer:
 
     def finish(self, limit: int) -> list[Beam]:
         """The finished beams, best first, at most `limit`; all begin with the committed words."""
-        return [self._with_standing(beam) for beam in self.search.finish()[:limit]]
+        return [self._with_standing(beam) for beam in self.search.finish(limit)]
 
     def word_confidence(self, word: BeamWord) -> float:
         """Confidence in a word of the last hypothesis, in [0, 1]: see `decoding.confidence`."""
