@@ -1,0 +1,165 @@
+"""`streaming-asr serve` and `streaming-asr create-key`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from streaming_asr.errors import MissingExtraError
+from streaming_asr_server.settings import Settings, read_settings
+
+logger = logging.getLogger(__name__)
+
+_EMBEDDED_NAME: Final = "english"
+_EMBEDDED_LANGUAGE: Final = "en"
+
+
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(envvar="STREAMING_ASR_CONFIG", help="A TOML file with any of these options.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (8765).")] = None,
+    model: Annotated[str | None, typer.Option(help="A folder or a hub name; by default the embedded English.")] = None,
+    language: Annotated[str | None, typer.Option(help="What the model recognizes; an adapter for MMS.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, int8 or bfloat16.")] = None,
+    language_model: Annotated[str | None, typer.Option(help="A folder, an ARPA or a KenLM file; auto.")] = None,
+    beam_width: Annotated[int | None, typer.Option(help="Beams of the search (50); 1 is greedy.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the model; by default all cores.")] = None,
+    max_streams: Annotated[int | None, typer.Option(help="Streams at once (32); more are refused with 503.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="TOML with hashed keys; see create-key.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="Pages of this origin may connect too; * for all; repeatable.")
+    ] = None,
+    resume_seconds: Annotated[float | None, typer.Option(help="How long a session waits for its client (30).")] = None,
+    start_seconds: Annotated[float | None, typer.Option(help="How long a connection may take to start (10).")] = None,
+    idle_seconds: Annotated[
+        float | None, typer.Option(help="Longest silence of a client without keepalive (60).")
+    ] = None,
+    stream_seconds: Annotated[float | None, typer.Option(help="Longest stream, in seconds of audio (14400).")] = None,
+    stall_seconds: Annotated[float | None, typer.Option(help="Longest wait for the recognizer's answer (20).")] = None,
+    write_seconds: Annotated[float | None, typer.Option(help="How long a client may not read (20).")] = None,
+    ping_seconds: Annotated[float | None, typer.Option(help="Websocket pings: interval and patience (20).")] = None,
+    token_seconds: Annotated[float | None, typer.Option(help="Life of a browser token (60).")] = None,
+    grace_seconds: Annotated[
+        float | None, typer.Option(help="How long open streams may go on after SIGTERM (30).")
+    ] = None,
+    inbox_seconds: Annotated[
+        float | None, typer.Option(help="Audio that may wait before a client is held back (5).")
+    ] = None,
+    message_bytes: Annotated[int | None, typer.Option(help="Longest websocket message (1 MiB).")] = None,
+    upload_bytes: Annotated[
+        int | None, typer.Option(help="Largest file for /v1/audio/transcriptions (512 MiB).")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_text: Annotated[bool | None, typer.Option(help="Log what was said; off unless asked for.")] = None,
+    vosk_port: Annotated[int | None, typer.Option(help="A port for clients of Vosk's server (usually 2700).")] = None,
+    vosk_sample_rate: Annotated[int | None, typer.Option(help="Rate where a Vosk client says none (8000).")] = None,
+    wyoming_port: Annotated[
+        int | None, typer.Option(help="A port for Home Assistant (usually 10300); no keys.")
+    ] = None,
+    wyoming_stdio: Annotated[
+        bool | None, typer.Option(help="Speak Wyoming over standard input and output; its end ends the server.")
+    ] = None,
+    wyoming_zeroconf: Annotated[
+        str | None, typer.Option(help="Announce the Wyoming port on the local network by this name.")
+    ] = None,
+    twilio_auth_token: Annotated[
+        str | None, typer.Option(help="Take only media streams with Twilio's signature; better in the environment.")
+    ] = None,
+    twilio_url: Annotated[
+        str | None, typer.Option(help="The address that Twilio was given, if it is not wss://HOST/v1/twilio.")
+    ] = None,
+    webhook_url: Annotated[str | None, typer.Option(help="What is said in Twilio's calls is posted there.")] = None,
+    webhook_secret: Annotated[
+        str | None, typer.Option(help="Key of the webhook's signature; better in the environment.")
+    ] = None,
+) -> None:
+    """Serve live recognition over websockets, and the caption page at /.
+
+    Every option may also stand in the environment (STREAMING_ASR_MAX_STREAMS) or in the TOML file (max_streams); the
+    command line counts first, then the environment.
+    """
+    given = {name: value for name, value in locals().items() if name != "config"}
+    run_server(read_settings(given, environment=os.environ, file=config))
+
+
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    streams: Annotated[int | None, typer.Option(help="Most streams at once.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Most minutes of audio per day.")] = None,
+) -> None:
+    """Make an API key: shown once, here; what stands in the key file is its hash.
+
+    Put the lines that begin with [[keys]] into the file named by --api-key-file.
+    """
+    from streaming_asr_server.authentication import hash_key, new_key
+
+    key = new_key()
+    limits = [
+        f"{limit} = {value}" for limit, value in (("streams", streams), ("minutes", minutes)) if value is not None
+    ]
+    typer.echo(f'# key: {key}\n[[keys]]\nname = {_quoted(name)}\nsha256 = "{hash_key(key)}"')
+    for line in limits:
+        typer.echo(line)
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string; JSON's escapes are a part of TOML's."""
+    import json
+
+    return json.dumps(text)
+
+
+def run_server(settings: Settings) -> None:
+    """Load what the settings ask for and serve until a signal comes. Raises MissingExtraError, OptionError."""
+    try:
+        import prometheus_client
+        import starlette
+        import uvicorn
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("streaming-asr serve", "server") from error
+    logger.debug("starlette %s, uvicorn %s, %s", starlette.__version__, uvicorn.__version__, prometheus_client.__name__)
+    from streaming_asr_server import logs
+    from streaming_asr_server.application import create_application
+    from streaming_asr_server.authentication import ApiKeys
+    from streaming_asr_server.running import run
+    from streaming_asr_server.service import Service
+
+    logs.configure(settings.log_level)
+    keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
+    service = Service(settings, load=lambda: load_recognition(settings), keys=keys)
+    page = f"{'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}/"
+    logger.info("loading", extra={"page": page, "keys": keys is not None})
+    typer.echo(f"Live captions: {page}")
+    run(create_application(service), service, settings)
+
+
+def load_recognition(settings: Settings) -> Any:
+    """The real recognizer, as the settings want it."""
+    import torch
+
+    from streaming_asr.recognizer import Recognizer
+    from streaming_asr_server.model import ModelRecognition
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    recognizer = Recognizer.load(
+        settings.model,
+        language=settings.language,
+        revision=settings.revision,
+        device=settings.device,
+        precision=settings.precision,
+        language_model=settings.language_model,
+    )
+    language = settings.language or (_EMBEDDED_LANGUAGE if settings.model is None else None)
+    name = settings.model or _EMBEDDED_NAME
+    return ModelRecognition(recognizer, name=name, language=language, options={"beam_width": settings.beam_width})

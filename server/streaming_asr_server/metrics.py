@@ -1,0 +1,60 @@
+"""What the server counts, for Prometheus; one registry per server, nothing global."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_LAGS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """All metrics of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.decoded_seconds = 0.0
+        self.streams = self._gauge("streams", "Connections that stream now")
+        self.sessions = self._gauge("sessions", "Sessions, with those that wait for their client to come back")
+        self.queued = self._gauge("queued_seconds", "Audio received and not yet given to the recognizer")
+        self.waiting = self._gauge("recognizer_waiting", "Jobs that wait for the inference thread")
+        self.steps = self._gauge("recognizer_steps", "Batches that the model has computed")
+        self.chunks = self._gauge("recognizer_chunks", "Chunks in these batches: chunks / steps is the batch size")
+        self.realtime = self._gauge("realtime_factor", "Audio seconds decoded per second since the start")
+        self.opened = self._counter("streams_opened", "Streams by how they began", "resumed")
+        self.refused = self._counter("refused", "Connections refused before the upgrade", "code")
+        self.errors = self._counter("errors", "Streams that ended in an error", "code", "fault")
+        self.audio = self._counter("audio_seconds", "Audio decoded")
+        self.finals = self._counter("finals", "Utterances with words")
+        self.words = self._counter("words", "Words in finals")
+        self.requests = self._counter("transcriptions", "Recorded files transcribed", "status")
+        self.lag: Histogram = Histogram(
+            "streaming_asr_lag_seconds",
+            "Audio received but not yet decoded when an event was made",
+            ["event"],
+            buckets=_LAGS,
+            registry=self.registry,
+        )
+
+    def count_audio(self, seconds: float) -> None:
+        """So much audio was decoded."""
+        self.decoded_seconds += seconds
+        self.audio.inc(seconds)
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads."""
+        return bytes(generate_latest(self.registry))
+
+    def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
+        """Read a gauge's value when it is asked for."""
+        gauge.set_function(read)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"streaming_asr_{name}", text, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"streaming_asr_{name}", text, list(labels), registry=self.registry)

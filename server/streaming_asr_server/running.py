@@ -1,0 +1,117 @@
+"""Runs the application on uvicorn: flow control on the sockets, and an end without broken streams."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from streaming_asr_server.service import Service
+from streaming_asr_server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_LINGER_SECONDS: Final = 5.0
+_FAREWELL_SECONDS: Final = 8.0
+
+
+class PatientWebSocket(WebSocketsSansIOProtocol):
+    """A websocket that knows who is to blame when an answer does not come.
+
+    A client that is held back has its pong behind the audio that nobody reads: that is no reason to drop it. One that
+    does not read is cut off some seconds after its application has ended: otherwise a client that is gone without a
+    word would hold its socket and unsent bytes for ever.
+    """
+
+    heard_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        super().data_received(data)
+
+    def keepalive_timeout(self) -> None:
+        if not self.read_paused and self.heard_at <= self.ping_sent_at:
+            super().keepalive_timeout()
+            return
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        self.schedule_ping()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self.loop.call_later(_LINGER_SECONDS, self._cut_off)
+
+    def _cut_off(self) -> None:
+        # asyncio's transports fail if they are aborted when they have closed themselves after flushing.
+        if not self.disconnected:
+            self.transport.abort()
+
+
+class DrainingServer(uvicorn.Server):
+    """On the first signal, takes no new streams and waits for those that are open; then sends them elsewhere."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, *, grace_seconds: float) -> None:
+        super().__init__(config)
+        self._service = service
+        self._grace_seconds = grace_seconds
+        self._deadline: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second signal does not wait any longer."""
+        if self._deadline is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._captured_signals.append(sig)
+        self._service.drain()
+        self._deadline = time.monotonic() + self._grace_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        if await super().on_tick(counter) or self._service.failure is not None or self._service.ended:
+            return True
+        if self._deadline is None:
+            return False
+        return self._service.idle or time.monotonic() >= self._deadline
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        """Say good-bye to the streams that are left, before uvicorn closes what is left of the connections."""
+        self._service.drain()
+        self._service.send_away()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._service.emptied()
+        await super().shutdown(sockets)
+
+
+def uvicorn_config(application: Starlette, settings: Settings) -> uvicorn.Config:
+    """How the application is run; its logs go where the process's logs go."""
+    return uvicorn.Config(
+        application,
+        host=settings.host,
+        port=settings.port,
+        ws=PatientWebSocket,
+        ws_max_size=settings.message_bytes,
+        ws_ping_interval=settings.ping_seconds,
+        ws_ping_timeout=settings.ping_seconds,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=10,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+
+
+def run(application: Starlette, service: Service, settings: Settings) -> None:
+    """Serve until a signal comes. Raises what kept the recognizer from being loaded."""
+    server = DrainingServer(uvicorn_config(application, settings), service, grace_seconds=settings.grace_seconds)
+    server.run()
+    if service.failure is not None:
+        raise service.failure

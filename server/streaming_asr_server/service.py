@@ -1,0 +1,208 @@
+"""Everything that the routes of one server share, and how it starts, drains and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from streaming_asr.events import Event, Partial
+from streaming_asr.events import Final as FinalEvent
+from streaming_asr.protocol import Limits, ProtocolError
+from streaming_asr_server.admission import Admission, Readiness, Refusal
+from streaming_asr_server.authentication import ANYONE, ApiKeys, BrowserTokens, Principal
+from streaming_asr_server.metrics import Metrics
+from streaming_asr_server.parking import Sessions
+from streaming_asr_server.pump import PumpRules
+from streaming_asr_server.recognition import Load, Recognition
+from streaming_asr_server.sessions import SessionRules
+from streaming_asr_server.settings import Settings
+from streaming_asr_server.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+_LOOK_AGAIN_SECONDS: Final = 0.05
+
+
+@dataclass(slots=True)
+class KeyMeter:
+    """Counts what a session does: for the metrics, and for the minutes of its key."""
+
+    principal: Principal
+    admission: Admission
+    metrics: Metrics
+    log_text: bool = False
+
+    def audio(self, seconds: float) -> None:
+        self.metrics.count_audio(seconds)
+        self.admission.count(self.principal, seconds)
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, Partial | FinalEvent):
+            kind = "partial" if isinstance(event, Partial) else "final"
+            self.metrics.lag.labels(kind).observe(event.lag)
+        if isinstance(event, FinalEvent):
+            self.metrics.finals.inc()
+            self.metrics.words.inc(len(event.words))
+            if self.log_text:
+                logger.info("final", extra={"key": self.principal.name, "text": event.text})
+
+    def error(self, error: ProtocolError) -> None:
+        self.metrics.errors.labels(error.code, error.kind.fault).inc()
+
+
+@dataclass(slots=True)
+class Service:
+    """One server: made with `settings` and a way to load its recognizer, started with `start`."""
+
+    settings: Settings
+    load: Callable[[], Recognition]
+    keys: ApiKeys | None = None
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    metrics: Metrics = field(default_factory=Metrics)
+    failure: BaseException | None = None
+    ended: bool = False
+    """Whoever this server was started for has gone: it shall end."""
+    connections: set[Callable[[ProtocolError], None]] = field(default_factory=set)
+    admission: Admission = field(init=False)
+    tokens: BrowserTokens = field(init=False)
+    _recognition: Recognition | None = None
+    _sessions: Sessions | None = None
+    _starting: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.admission = Admission(maximum_streams=self.settings.max_streams, now=self.now)
+        self.tokens = BrowserTokens(self.clock, lifetime=self.settings.token_seconds)
+        self._watch_metrics()
+
+    @property
+    def recognition(self) -> Recognition:
+        """The loaded recognizer. Raises Refusal while there is none."""
+        if self._recognition is None:
+            raise Refusal(503, "starting", "the model is being loaded", 5)
+        return self._recognition
+
+    @property
+    def sessions(self) -> Sessions:
+        """All sessions. Raises Refusal while the model is being loaded."""
+        if self._sessions is None:
+            raise Refusal(503, "starting", "the model is being loaded", 5)
+        return self._sessions
+
+    @property
+    def limits(self) -> Limits:
+        """What clients are told."""
+        return Limits(
+            idle_seconds=self.settings.idle_seconds,
+            resume_seconds=self.settings.resume_seconds,
+            stream_seconds=self.settings.stream_seconds,
+            message_bytes=self.settings.message_bytes,
+        )
+
+    @property
+    def pump_rules(self) -> PumpRules:
+        """Timeouts of a connection."""
+        return PumpRules(
+            start_seconds=self.settings.start_seconds,
+            idle_seconds=self.settings.idle_seconds,
+            write_seconds=self.settings.write_seconds,
+        )
+
+    def meter(self, principal: Principal) -> KeyMeter:
+        """What counts for a session of this principal."""
+        return KeyMeter(principal, self.admission, self.metrics, self.settings.log_text)
+
+    def authenticate(self, key: str | None, *, tokens: bool = True) -> Principal:
+        """Whose key or browser token this is; a token is used up. Raises Refusal."""
+        if self.keys is None:
+            return ANYONE
+        principal = None
+        if key is not None:
+            principal = self.keys.find(key) or (self.tokens.redeem(key) if tokens else None)
+        if principal is None:
+            raise Refusal(401, "unauthorized", "an API key or a fresh browser token is needed")
+        return principal
+
+    def start(self) -> None:
+        """Begin to load and warm up; the server answers meanwhile that it is starting."""
+        self._starting = asyncio.create_task(self._prepare(), name="prepare")
+
+    async def ready(self) -> None:
+        """Wait for the end of `start`'s work. Raises what went wrong."""
+        assert self._starting is not None, "ready() before start()"
+        await asyncio.shield(self._starting)
+
+    def drain(self) -> None:
+        """Take no new streams."""
+        self.admission.readiness = Readiness.DRAINING
+
+    @property
+    def idle(self) -> bool:
+        """Whether no connection is left."""
+        return not self.connections
+
+    async def emptied(self) -> None:
+        """Wait until no connection is left."""
+        while self.connections:  # noqa: ASYNC110 - a server does this once in its life
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    def send_away(self) -> None:
+        """Tell every open stream to go on elsewhere."""
+        for fail in list(self.connections):
+            fail(ProtocolError("going_away", "the server stops; resume on another one, or here in a moment"))
+
+    async def stop(self) -> None:
+        """End everything that runs in the background."""
+        self.drain()
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._sessions is not None:
+            await self._sessions.close()
+        if self._recognition is not None:
+            await asyncio.to_thread(self._recognition.close)
+
+    async def _prepare(self) -> None:
+        try:
+            self._recognition = recognition = await asyncio.to_thread(self.load)
+            self._sessions = Sessions(
+                recognition,
+                rules=self._session_rules(),
+                resume_seconds=self.settings.resume_seconds,
+                maximum_parked=self.settings.max_streams,
+            )
+            await recognition.warm_up()
+        except Exception as error:
+            self.failure = error
+            logger.exception("the recognizer cannot be loaded")
+            raise
+        self.admission.readiness = Readiness.READY
+        logger.info("ready", extra={"model": recognition.name})
+
+    def _session_rules(self) -> SessionRules:
+        return SessionRules(
+            inbox_seconds=self.settings.inbox_seconds,
+            stream_seconds=self.settings.stream_seconds,
+            watchdog=Watchdog(answer_seconds=self.settings.stall_seconds),
+        )
+
+    def _watch_metrics(self) -> None:
+        began, metrics = self.clock(), self.metrics
+        readings: Sequence[tuple[object, Callable[[], float]]] = (
+            (metrics.streams, lambda: self.admission.streams),
+            (metrics.sessions, lambda: len(self._sessions) if self._sessions else 0),
+            (metrics.queued, lambda: self._sessions.queued_seconds if self._sessions else 0.0),
+            (metrics.waiting, lambda: self._load().waiting),
+            (metrics.steps, lambda: self._load().steps),
+            (metrics.chunks, lambda: self._load().chunks),
+            (metrics.realtime, lambda: metrics.decoded_seconds / max(self.clock() - began, 1e-9)),
+        )
+        for gauge, read in readings:
+            metrics.watch(gauge, read)
+
+    def _load(self) -> Load:
+        return self._recognition.load if self._recognition else Load()

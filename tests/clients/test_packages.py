@@ -1,0 +1,119 @@
+"""The client packages of other services, unmodified, against a real server: the same words as the native protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.environments import CURRENT, FORMER, Environment
+from tests.clients.speech import KEY, SECONDS, Recordings, Server, pauses_behind, run_json, run_program, texts
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "clients"
+EVERYTHING = json.dumps({"interim_results": "true", "vad_events": "true", "utterance_end_ms": "1000"})
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def spoken(values: Sequence[str]) -> list[str]:
+    return [value for value in values if value]
+
+
+def transcript(message: dict[str, Any]) -> str:
+    return str(message["channel"]["alternatives"][0]["transcript"])
+
+
+@pytest.mark.parametrize(("environment", "program"), [(CURRENT, "deepgram_current.py"), (FORMER, "deepgram_former.py")])
+def test_the_deepgram_sdk(environment: Environment, program: str, server: Server, recordings: Recordings) -> None:
+    messages = run_json(environment, program, server.address, KEY, recordings.wav(16_000), EVERYTHING)
+    results = [message for message in messages if message.get("type") == "Results"]
+    finals = [result for result in results if result["is_final"]]
+    assert spoken([transcript(result) for result in finals]) == texts(server.native(recordings, 16_000))
+    assert not results[0]["is_final"], "partials come before finals"
+    assert finals[-1]["from_finalize"], "the finalize is answered"
+    kinds = {message.get("type") for message in messages}
+    assert {"SpeechStarted", "Results", "UtteranceEnd"} <= kinds
+    assert ("ConfigureSuccess" in kinds) == (environment is CURRENT), "the former package does not know of it"
+    assert not any(message.get("kind") in ("error", "unhandled", "refused") for message in messages)
+    summaries = [message["duration"] for message in messages if message.get("type") == "Metadata"]
+    hung_up = environment is FORMER and not summaries
+    assert hung_up or summaries == [SECONDS], "the former package waits half a second for it, whatever the server does"
+    assert messages[-1]["kind"] in ("closed", "finished")
+
+
+@pytest.mark.parametrize(
+    ("environment", "program", "dialect"), [(CURRENT, "openai_current.py", "ga"), (FORMER, "openai_former.py", "beta")]
+)
+def test_the_openai_sdk_with_server_vad(
+    environment: Environment, program: str, dialect: str, server: Server, recordings: Recordings
+) -> None:
+    events = run_json(environment, program, server.address, KEY, recordings.raw(24_000), "vad")
+    prefix = "" if dialect == "ga" else "transcription_"
+    assert [event["type"] for event in events[:2]] == [f"{prefix}session.created", f"{prefix}session.updated"]
+    said = spoken([event["transcript"] for event in events if event["type"].endswith("transcription.completed")])
+    assert said == texts(server.native(recordings, 24_000, silence_ms=500))
+    assert "error" not in {event["type"] for event in events}
+    check_items(events)
+
+
+def test_the_openai_sdk_with_a_manual_commit(server: Server, recordings: Recordings) -> None:
+    events = run_json(CURRENT, "openai_current.py", server.address, KEY, recordings.raw(24_000), "manual")
+    (completed,) = [event for event in events if event["type"].endswith("transcription.completed")]
+    assert completed["transcript"] == " ".join(texts(server.native(recordings, 24_000)))
+    assert completed["usage"] == {"type": "duration", "seconds": SECONDS}
+    assert "error" not in {event["type"] for event in events}
+    check_items(events)
+
+
+def check_items(events: Sequence[dict[str, Any]]) -> None:
+    """Deltas come before the transcript that they add up to."""
+    grown: dict[str, str] = {}
+    for event in events:
+        if event["type"].endswith("transcription.delta"):
+            grown[event["item_id"]] = grown.get(event["item_id"], "") + event["delta"]
+        elif event["type"].endswith("transcription.completed"):
+            assert event["transcript"] == grown.get(event["item_id"], "")
+    assert grown
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("deepgram", 16_000), ("openai", 24_000)])
+def test_pipecats_services_with_a_flush_at_each_pause(
+    kind: str, rate: int, server: Server, recordings: Recordings
+) -> None:
+    pauses = pauses_behind(server.native(recordings, rate), rate)
+    arguments = (server.address, KEY, recordings.wav(rate), kind, json.dumps(pauses))
+    messages = run_json(CURRENT, "pipecat_services.py", *arguments)
+    finals = [message for message in messages if message["kind"] == "final"]
+    assert [message["text"] for message in finals] == texts(server.native(recordings, rate, pauses=pauses))
+    assert len(finals) == len(pauses)
+    if kind == "deepgram":
+        assert all(message["finalized"] and message["from_finalize"] for message in finals)
+    kinds = [message["kind"] for message in messages]
+    assert kinds.index("interim") < kinds.index("final")
+    assert kinds[-1] == "finished"
+    assert "error" not in kinds
+
+
+def test_livekits_plugin(server: Server, recordings: Recordings) -> None:
+    messages = run_json(CURRENT, "livekit_service.py", server.address, KEY, recordings.wav(16_000))
+    said = [message["text"] for message in messages if message["kind"] == "final_transcript"]
+    assert said == texts(server.native(recordings, 16_000, silence_ms=300)), "its 25 ms are raised to the least we take"
+    turns = [message["kind"] for message in messages if message["kind"].endswith("of_speech")]
+    assert turns == ["start_of_speech", "end_of_speech"] * len(said)
+    kinds = [message["kind"] for message in messages]
+    assert kinds.index("interim_transcript") < kinds.index("final_transcript")
+    assert kinds[-1] == "finished"
+    assert "error" not in kinds
+
+
+def test_the_example_for_deepgram(server: Server, recordings: Recordings) -> None:
+    lines = run_program(CURRENT, EXAMPLES / "deepgram_sdk.py", recordings.wav(16_000), server.address, KEY)
+    assert spoken(lines) == texts(server.native(recordings, 16_000))
+
+
+def test_the_example_for_openai(server: Server, recordings: Recordings) -> None:
+    lines = run_program(CURRENT, EXAMPLES / "openai_sdk.py", recordings.wav(24_000), server.address, KEY)
+    assert lines == [" ".join(texts(server.native(recordings, 24_000)))]

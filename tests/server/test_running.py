@@ -1,0 +1,65 @@
+"""`streaming-asr serve` as a process: what it logs, and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect as open_websocket
+
+from tests.server.speaking import Raw, pcm
+from tests.server.test_chaos import SCRIPT, free_port, until_open
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_logs_are_json_and_hold_neither_tokens_nor_words() -> None:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SCRIPT), str(port), "1", "--logs", stderr=asyncio.subprocess.PIPE
+    )
+    await until_open(port)
+    async with open_websocket(f"ws://127.0.0.1:{port}/v1/stream?token=secret-key") as websocket:
+        client = Raw(websocket)
+        await client.say({"type": "start", "hotwords": ["private"]}, pcm(17, 18), {"type": "finish"})
+        await client.hear("finished")
+    async with open_websocket(f"ws://127.0.0.1:{port}/v1/stream?token=secret-key") as websocket:
+        await websocket.send("nonsense")
+        await websocket.wait_closed()
+    process.send_signal(signal.SIGTERM)
+    _, errors = await asyncio.wait_for(process.communicate(), 15)
+    lines = errors.decode().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert {"ready", "connection ended", "connection failed"} <= {entry["message"] for entry in entries}
+    assert any(entry.get("code") == "bad_message" for entry in entries)
+    for secret in ("secret-key", "w17", "private"):
+        assert secret not in errors.decode()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+async def test_tls(tmp_path: Path) -> None:
+    certificate, key, port = tmp_path / "cert.pem", tmp_path / "key.pem", free_port()
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1", "-nodes"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", *subject, *files]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SCRIPT), str(port), "1", "--tls", str(certificate), str(key)
+    )
+    try:
+        await until_open(port)
+        context = ssl.create_default_context(cafile=str(certificate))
+        async with open_websocket(f"wss://localhost:{port}/v1/stream", ssl=context) as websocket:
+            client = Raw(websocket)
+            await client.say({"type": "start"}, pcm(17), {"type": "finish"})
+            assert (await client.hear("final"))["text"] == "w17"
+    finally:
+        process.terminate()
+        await process.wait()
