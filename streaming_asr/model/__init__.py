@@ -1,0 +1,10 @@
+"""The streaming wav2vec2 encoder, its checkpoints and their vocabularies."""
+
+from __future__ import annotations
+
+from streaming_asr.model.context import Context
+from streaming_asr.model.encoder import Encoder, Precision
+from streaming_asr.model.normalization import Normalization
+from streaming_asr.model.stream import Chunk, EncoderStream, FrameStream, SlidingWindow
+
+__all__ = ["Chunk", "Context", "Encoder", "EncoderStream", "FrameStream", "Normalization", "Precision", "SlidingWindow"]

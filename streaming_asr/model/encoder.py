@@ -1,0 +1,224 @@
+"""The encoder: offline, equal to transformers, and in streams, equal to one masked offline pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from streaming_asr.audio import FloatArray
+from streaming_asr.errors import OptionError
+from streaming_asr.model.config import Config
+from streaming_asr.model.context import Context
+from streaming_asr.model.features import FeatureEncoder
+from streaming_asr.model.memory import Layout, Lease, Memory
+from streaming_asr.model.normalization import Normalization
+from streaming_asr.model.parameters import Weights
+from streaming_asr.model.stepping import Batch, Entry, grouped
+from streaming_asr.model.stream import Chunk, EncoderStream, FrameStream, Job, SlidingWindow
+from streaming_asr.model.transformer import Transformer
+
+Precision: TypeAlias = Literal["float32", "float64", "bfloat16", "int8"]
+"""int8 means int8 products on the CPU, everything between them in float32."""
+
+DTYPES: Mapping[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "int8": torch.float32,
+}
+
+
+class ReadCheckpoint(Protocol):
+    """What the encoder needs of a checkpoint that was read from its files."""
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def weights(self) -> Mapping[str, torch.Tensor]: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def blank(self) -> int: ...
+    @property
+    def normalize(self) -> bool: ...
+
+
+class Encoder:
+    """A wav2vec2 network with a CTC head, from samples to scores of labels.
+
+    Calling it computes whole recordings. `open` makes streams; `step` computes one chunk of many of them in one batch.
+    The weights never change, so calls may come from any thread; steps and pushes have to come from one at a time.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        weights: Weights,
+        labels: tuple[str, ...],
+        *,
+        blank: int,
+        normalize: bool,
+    ) -> None:
+        self.config = config
+        self.labels = labels
+        """One per column of the scores; blank is "", the word delimiter is " "."""
+        self.blank = blank
+        self.device = weights.device
+        self.dtype = weights.dtype
+        self.features = FeatureEncoder.build(config, normalize, weights)
+        self.transformer = Transformer.build(config, len(labels), weights)
+        self._memories: dict[Layout, Memory] = {}
+
+    @classmethod
+    def load(
+        cls,
+        name_or_folder: str | Path,
+        *,
+        language: str | None = None,
+        revision: str | None = None,
+        device: str | torch.device = "cpu",
+        precision: Precision = "float32",
+    ) -> Encoder:
+        """Read a checkpoint from a folder or the hub and build its encoder.
+
+        language: which adapter of an MMS checkpoint. Raises CheckpointError if the checkpoint cannot be used.
+        """
+        from streaming_asr.model.checkpoint import read_checkpoint
+
+        checkpoint = read_checkpoint(name_or_folder, language=language, revision=revision)
+        return cls.from_checkpoint(checkpoint, device=device, precision=precision)
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: ReadCheckpoint, *, device: str | torch.device = "cpu", precision: Precision = "float32"
+    ) -> Encoder:
+        """Build the encoder of a checkpoint.
+
+        Raises CheckpointError if weights are missing or the family is not supported, OptionError on a precision that is
+        unknown or that the device does not have.
+        """
+        if precision not in get_args(Precision):
+            raise OptionError(f"precision is {precision!r}, known are {', '.join(get_args(Precision))}")
+        place = torch.device(device)
+        if precision == "int8" and place.type != "cpu":
+            raise OptionError(f"precision int8 runs on the CPU only, the device is {place}; use bfloat16 there")
+        weights = Weights(checkpoint.weights, place, DTYPES[precision], quantized=precision == "int8")
+        config = Config.parse(checkpoint.config)
+        return cls(config, weights, checkpoint.labels, blank=checkpoint.blank, normalize=checkpoint.normalize)
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return self.config.hop
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one frame is made of: frame t is made of samples [t * hop, t * hop + receptive_field)."""
+        return self.config.receptive_field
+
+    @property
+    def nothing(self) -> torch.Tensor:
+        """The scores of no frames: (0, labels)."""
+        return torch.empty(0, len(self.labels), dtype=self._scores, device=self.device)
+
+    def __call__(self, waveform: torch.Tensor | FloatArray) -> torch.Tensor:
+        """Score whole recordings of equal length: (batch, samples) -> (batch, frames, labels), before softmax.
+
+        Every recording is normalized by itself where the checkpoint asks for it. Recordings of different lengths do not
+        belong into one call: padding would change what the norms measure.
+        """
+        recordings = np.asarray(torch.as_tensor(waveform).detach().cpu())
+        if recordings.ndim != 2:
+            raise OptionError(f"waveform has shape {recordings.shape}, it has to be (batch, samples)")
+        recordings = recordings.astype(np.float64 if self.dtype == torch.float64 else np.float32)
+        batch, samples = recordings.shape
+        frames = self.config.frames(samples)
+        if not frames or not batch:
+            return self.nothing.new_empty(batch, frames, len(self.labels))
+        with torch.inference_mode():
+            statistics = [self.features.measure(recording, 0, samples) for recording in recordings]
+            tensor = torch.from_numpy(recordings).to(self.device)
+            projected, _ = self.features.run(tensor, statistics, 0, frames, None)
+            reach = self.transformer.positional.reach
+            valid = (torch.arange(reach + frames, device=self.device) >= reach).expand(batch, -1)
+            return self.transformer(F.pad(projected, (0, 0, reach, 0)), valid).to(self._scores)
+
+    def open(self, context: Context, *, normalization: Normalization | None = None) -> EncoderStream:
+        """A new stream; normalization defaults to cumulative statistics from its start."""
+        return EncoderStream(self, context, normalization or Normalization.cumulative())
+
+    def slide(self, context: Context) -> SlidingWindow:
+        """A new stream that encodes its whole left context anew with every chunk. OptionError if it asks for sinks."""
+        if context.sinks:
+            raise OptionError(f"a sliding window cannot have sinks, {context.sinks} were asked for")
+        return SlidingWindow(self, context)
+
+    def step(self, streams: Sequence[FrameStream]) -> list[Chunk]:
+        """Compute the next chunk of each stream, those of equal context in one batch.
+
+        What else is in the batch changes nothing. Raises OptionError if a stream is not due or comes twice.
+        """
+        if len({id(stream) for stream in streams}) < len(streams):
+            raise OptionError("a stream came twice in one step")
+        if not all(stream.due for stream in streams):
+            raise OptionError("a stream came to a step that has no whole chunk yet and is not closed")
+        remembering = {number: stream for number, stream in enumerate(streams) if isinstance(stream, EncoderStream)}
+        sliding = {number: stream for number, stream in enumerate(streams) if isinstance(stream, SlidingWindow)}
+        with torch.inference_mode():
+            chunks = {**self._step_remembering(remembering), **self._step_sliding(sliding)}
+        return [chunks[number] for number in range(len(streams))]
+
+    def _step_remembering(self, streams: Mapping[int, EncoderStream]) -> dict[int, Chunk]:
+        chunks: dict[int, Chunk] = {}
+        groups = grouped(streams)
+        for (context, layout), members in groups.items():
+            memory = None if layout is None else self._memory(layout)
+            entries = [self._entry(streams[number], job, memory) for number, job in members]
+            scores = Batch(context, entries, memory).run(self.features, self.transformer).to(self._scores)
+            for (number, job), rows in zip(members, scores, strict=True):
+                main = min(job.count, context.chunk)
+                chunks[number] = Chunk(rows[:main], rows[main : job.count])
+                streams[number].advance(job)
+        self._drop_idle(keep={layout for _, layout in groups})
+        return chunks
+
+    def _step_sliding(self, streams: Mapping[int, SlidingWindow]) -> dict[int, Chunk]:
+        lengths: dict[int, list[int]] = {}
+        for number, stream in streams.items():
+            lengths.setdefault(len(stream.window()), []).append(number)
+        chunks: dict[int, Chunk] = {}
+        for numbers in lengths.values():
+            scores = self(np.stack([streams[number].window() for number in numbers]))
+            chunks |= {number: streams[number].advance(rows) for number, rows in zip(numbers, scores, strict=True)}
+        return chunks
+
+    @property
+    def _scores(self) -> torch.dtype:
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+    def _memory(self, layout: Layout) -> Memory:
+        if layout not in self._memories:
+            self._memories[layout] = Memory.empty(layout, self.features, self.transformer)
+        return self._memories[layout]
+
+    def _drop_idle(self, keep: set[Layout | None]) -> None:
+        """Let go of memories that no stream uses, so that contexts of the past do not pile up."""
+        for layout in [layout for layout, memory in self._memories.items() if memory.idle and layout not in keep]:
+            del self._memories[layout]
+
+    def _entry(self, stream: EncoderStream, job: Job, memory: Memory | None) -> Entry:
+        """The stream in the batch, with a row of the memory; it moves there if it has outgrown its old one."""
+        if memory is None:
+            return Entry(stream, job, 0)
+        if stream.lease is None or stream.lease.memory is not memory:
+            lease = Lease.take(memory, stream)
+            if stream.lease is not None:
+                memory.copy(lease.row, stream.lease.memory, stream.lease.row)
+                stream.lease.give_back()
+            stream.lease = lease
+        return Entry(stream, job, stream.lease.row)

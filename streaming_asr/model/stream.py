@@ -1,0 +1,205 @@
+"""Streams of audio through the encoder: what they have received, where they stand, and when a step is due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from streaming_asr.audio import FloatArray
+from streaming_asr.errors import AudioError, StreamClosedError
+from streaming_asr.model.context import Context
+from streaming_asr.model.memory import Lease
+from streaming_asr.model.normalization import Normalization, Statistics, updated
+from streaming_asr.model.sample_queue import SampleQueue
+
+if TYPE_CHECKING:
+    from streaming_asr.model.encoder import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one step says: scores of the labels before softmax, on the device of the encoder."""
+
+    logits: torch.Tensor
+    """(frames, labels): the frames of the chunk, for good."""
+    lookahead: torch.Tensor
+    """(frames, labels): the frames behind it, which the next step computes again with more context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one stream brings to its next step."""
+
+    step: int
+    count: int
+    """Real frames among the chunk and its lookahead."""
+    last: bool
+    """Nothing follows: the input is closed, and this is its last chunk."""
+    statistics: Statistics
+
+
+class FrameStream:
+    """What the two kinds of streams share: audio in, and frames out as soon as a chunk and its lookahead are there.
+
+    The same two verbs as every streaming machine here: `push(samples)` and `finish()`. An engine that steps many
+    streams at once uses `feed`, `close`, `due` and `Encoder.step` instead. Not to be used by two threads at a time.
+    """
+
+    def __init__(self, encoder: Encoder, context: Context) -> None:
+        self.context = context
+        self.closed = False
+        self.frames = 0
+        """Frames emitted so far."""
+        self.dtype = np.dtype(np.float64 if encoder.dtype == torch.float64 else np.float32)
+        self._encoder = encoder
+        self._config = encoder.config
+        self._queue = SampleQueue(self.dtype)
+        self._step = 0
+
+    @property
+    def received(self) -> int:
+        """Samples fed so far."""
+        return self._queue.stop
+
+    @property
+    def due(self) -> bool:
+        """A step would give frames now."""
+        available = self._config.frames(self.received)
+        wanted = self._step * self.context.chunk + 1 if self.closed else self.context.visible(self._step)
+        return available >= wanted
+
+    @property
+    def done(self) -> bool:
+        """The input is closed and all its frames are emitted."""
+        return self.closed and not self.due
+
+    def feed(self, samples: FloatArray) -> None:
+        """Take samples (samples,) without computing anything.
+
+        Raises AudioError if they are not one-dimensional and finite, StreamClosedError after `close`.
+        """
+        if self.closed:
+            raise StreamClosedError("samples came after the stream was closed; open another stream for them")
+        samples = np.asarray(samples)
+        if samples.ndim != 1:
+            raise AudioError(f"samples have shape {samples.shape}, they have to be (samples,)")
+        if not np.isfinite(samples).all():
+            raise AudioError("samples contain NaN or infinity, they have to be finite")
+        self._queue.append(samples)
+
+    def close(self) -> None:
+        """Say that no more samples come: what is left becomes due. A second time does nothing."""
+        self.closed = True
+
+    def push(self, samples: FloatArray) -> torch.Tensor:
+        """Feed samples (samples,) and compute what is due: (frames, labels), often of no frames."""
+        self.feed(samples)
+        return self._drain()
+
+    def finish(self) -> torch.Tensor:
+        """Close the stream and compute the rest: (frames, labels)."""
+        self.close()
+        return self._drain()
+
+    def _drain(self) -> torch.Tensor:
+        chunks = []
+        while self.due:
+            chunks.append(self._encoder.step([self])[0].logits)
+        return torch.cat(chunks) if chunks else self._encoder.nothing
+
+    def _count(self) -> int:
+        """Frames that the next step can see from its chunk on."""
+        available = self._config.frames(self.received)
+        return min(available - self._step * self.context.chunk, self.context.rows)
+
+
+class EncoderStream(FrameStream):
+    """A stream whose every frame is computed once, and its lookahead once more per step.
+
+    What it emits equals one masked offline pass (see `masks`); with the whole input as its context it equals the
+    offline encoder.
+    """
+
+    def __init__(self, encoder: Encoder, context: Context, normalization: Normalization) -> None:
+        super().__init__(encoder, context)
+        self.lease: Lease | None = None
+        """Where the encoder keeps what it remembers of this stream."""
+        self._normalization = normalization
+        self._statistics: Statistics | None = None
+
+    def close(self) -> None:
+        """Say that no more samples come: what is left becomes due. A second time does nothing."""
+        super().close()
+        self._release_if_done()
+
+    def job(self) -> Job:
+        """What the next step will compute; only for the encoder, and only while a step is due."""
+        count = self._count()
+        last = self.closed and self._config.frames(self.received) <= (self._step + 1) * self.context.chunk
+        return Job(self._step, count, last, self._measured(self._step * self.context.chunk + count))
+
+    def samples(self, start: int, stop: int) -> FloatArray:
+        """Samples [start, stop) of the stream, as far as they have come; only for the encoder."""
+        return self._queue.read(start, stop)
+
+    def advance(self, job: Job) -> None:
+        """Note that a step has been computed; only for the encoder."""
+        visible = job.step * self.context.chunk + job.count
+        self._step += 1
+        self._statistics = job.statistics
+        self.frames += min(job.count, self.context.chunk)
+        self._queue.forget(min(self._config.needed_from(visible), job.statistics.heard))
+        self._release_if_done()
+
+    def _measured(self, visible: int) -> Statistics:
+        """The statistics with which the first `visible` frames are computed, as far as they are new.
+
+        A step that sees all that its context allows measures the samples that its frames are made of. One that sees
+        less, which only the end of the input can bring about, measures all that is left, as the offline model does.
+        """
+        before = self._statistics
+        heard = 0 if before is None else before.heard
+        if before is not None and self._config.samples(visible) <= heard:
+            return before
+        stop = self._config.samples(visible) if visible == self.context.visible(self._step) else self.received
+        origin = min(heard, self._config.needed_after(heard))
+        new = self._encoder.features.measure(self._queue.read(origin, stop), heard, stop, origin)
+        return updated(before, new, self._normalization)
+
+    def _release_if_done(self) -> None:
+        if self.done and self.lease is not None:
+            self.lease.give_back()
+            self.lease = None
+
+
+class SlidingWindow(FrameStream):
+    """A stream that remembers nothing but samples: each step encodes its left context, chunk and lookahead anew.
+
+    Every frame is computed several times, and what a window does not contain is unknown to it; but inside the window
+    the network sees both sides of every frame as it was trained to, so that checkpoints that never saw a chunk in
+    training do better with it at large lookahead. Each window is normalized by itself; sinks are not supported.
+    """
+
+    def window(self) -> FloatArray:
+        """The samples of the next window: (samples,); only for the encoder, and only while a step is due."""
+        stop = self._config.samples(self._step * self.context.chunk + self._count())
+        whole = self.closed and self._count() < self.context.rows
+        return self._queue.read(self._first * self._config.hop, self.received if whole else stop)
+
+    def advance(self, scores: torch.Tensor) -> Chunk:
+        """The chunk in the scores (frames, labels) of the window; only for the encoder."""
+        count = self._count()
+        main = min(count, self.context.chunk)
+        rows = scores[len(scores) - count :]
+        self._step += 1
+        self.frames += main
+        self._queue.forget(self._first * self._config.hop)
+        return Chunk(rows[:main], rows[main:])
+
+    @property
+    def _first(self) -> int:
+        """The first frame of the next window."""
+        return 0 if self.context.left is None else max(0, self._step * self.context.chunk - self.context.left)
