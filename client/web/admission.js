@@ -1,0 +1,56 @@
+/** What a page must ask in plain HTTP, because a browser does not tell it why a websocket was refused. */
+
+import { PlainError } from "./errors.js";
+
+const PATIENCE_MILLISECONDS = 10_000;
+
+/**
+ * A token that opens one connection, or null where the server knows no tokens. Throws a PlainError.
+ * @param {URL} base address of the page
+ * @param {string} key the API key, or empty
+ * @returns {Promise<string | null>}
+ */
+export async function freshToken(base, key) {
+  const headers = key ? { Authorization: `Bearer ${key}` } : undefined;
+  const response = await asked(new URL("v1/tokens", base), { method: "POST", headers });
+  switch (response.status) {
+    case 200:
+      return (await response.json()).token;
+    case 401:
+      throw new PlainError(key ? "unauthorized" : "key_needed");
+    case 403:
+      throw new PlainError("forbidden_origin");
+    case 404:
+    case 405:
+      return null;
+    default:
+      throw new PlainError("unreachable", `the server answered ${response.status}`);
+  }
+}
+
+/**
+ * Why a websocket could not be opened.
+ * @param {URL} base
+ * @returns {Promise<PlainError>}
+ */
+export async function reasonOfRefusal(base) {
+  try {
+    const response = await asked(new URL("readyz", base), {});
+    const status = response.status === 503 ? (await response.json()).status : "ready";
+    return new PlainError(["starting", "draining", "full"].includes(status) ? status : "refused");
+  } catch (error) {
+    return error instanceof PlainError ? error : new PlainError("unreachable", String(error));
+  }
+}
+
+/**
+ * @param {URL} address
+ * @param {RequestInit} options
+ */
+async function asked(address, options) {
+  try {
+    return await fetch(address, { ...options, cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MILLISECONDS) });
+  } catch (error) {
+    throw new PlainError("unreachable", String(error));
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * The settings as a form: what is chosen counts at once.
+ *
+ * @typedef {import("./settings.js").Settings} Settings
+ */
+
+import { element } from "./dom.js";
+import { microphones } from "./microphone.js";
+
+export class SettingsDialog {
+  #dialog = element("settings", HTMLDialogElement);
+  #form;
+  #settings;
+  #changed;
+
+  /**
+   * @param {Settings} settings
+   * @param {(settings: Settings) => void} changed
+   */
+  constructor(settings, changed) {
+    this.#settings = settings;
+    this.#changed = changed;
+    this.#form = /** @type {HTMLFormElement} */ (this.#dialog.querySelector("form"));
+    this.#fill();
+    this.#form.addEventListener("change", () => this.#read());
+    element("open-settings", HTMLButtonElement).addEventListener("click", () => this.open());
+    this.#dialog.addEventListener("click", (event) => {
+      if (event.target === this.#dialog) this.#dialog.close();
+    });
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.listMicrophones());
+    this.listMicrophones();
+  }
+
+  get isOpen() {
+    return this.#dialog.open;
+  }
+
+  /** @param {string} [field] where to begin */
+  open(field) {
+    if (!this.#dialog.open) this.#dialog.showModal();
+    if (field) this.#field(field).focus();
+    return this.listMicrophones();
+  }
+
+  /** The microphones that there are now; their names are known once one was allowed. */
+  async listMicrophones() {
+    const select = /** @type {HTMLSelectElement} */ (this.#field("device"));
+    const [usual] = select.options;
+    const named = (await microphones()).filter(({ id, name }) => id && id !== "default" && name);
+    select.replaceChildren(usual, ...named.map(({ id, name }) => new Option(name, id)));
+    if (this.#settings.device && !named.some(({ id }) => id === this.#settings.device)) {
+      select.append(new Option("The microphone chosen last time", this.#settings.device));
+    }
+    select.value = this.#settings.device;
+  }
+
+  /** @param {Partial<Settings>} change that was made elsewhere */
+  update(change) {
+    this.#settings = { ...this.#settings, ...change };
+    this.#fill();
+    this.#changed(this.#settings);
+  }
+
+  #read() {
+    const value = (/** @type {string} */ name) => this.#field(name).value.trim();
+    const checked = (/** @type {string} */ name) => /** @type {HTMLInputElement} */ (this.#field(name)).checked;
+    this.#settings = {
+      ...this.#settings,
+      device: value("device"),
+      language: value("language"),
+      hotwords: value("hotwords"),
+      key: value("key"),
+      size: Number(value("size")),
+      soften: checked("soften"),
+      cleaning: checked("cleaning"),
+    };
+    this.#changed(this.#settings);
+  }
+
+  #fill() {
+    for (const [name, value] of Object.entries(this.#settings)) {
+      const field = this.#form.elements.namedItem(name);
+      if (field instanceof HTMLInputElement && field.type === "checkbox") field.checked = Boolean(value);
+      else if (field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement) field.value = String(value);
+    }
+  }
+
+  /** @param {string} name */
+  #field(name) {
+    return /** @type {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} */ (this.#form.elements.namedItem(name));
+  }
+}

@@ -1,0 +1,19 @@
+"""A server process with the scripted recognizer: `python scripted_server.py PORT [KEY_FILE|-] [MAX_STREAMS]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from streaming_asr_server.application import create_application
+from streaming_asr_server.authentication import ApiKeys
+from streaming_asr_server.running import run
+from streaming_asr_server.service import Service
+from streaming_asr_server.settings import Settings
+from streaming_asr_server.testing import ScriptedRecognition
+
+port, key_file, max_streams = [*sys.argv[1:], *("", "-", "32")[len(sys.argv) - 1 :]]
+keys = None if key_file == "-" else ApiKeys.read(Path(key_file))
+settings = Settings(port=int(port), max_streams=int(max_streams))
+service = Service(settings, load=ScriptedRecognition, keys=keys)
+run(create_application(service), service, settings)
