@@ -1,0 +1,72 @@
+"""A network small enough for tests and a corpus of tones, each letter a pitch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from streaming_asr.audio import SAMPLE_RATE, Samples
+from training.corpus import Corpus, CorpusWriter
+from training.model import Shape, StreamingCtc
+
+PITCHES = {"A": 400.0, "B": 900.0, "C": 1600.0, " ": 0.0}
+LETTER_SECONDS = 0.12
+
+
+def sung(text: str) -> Samples:
+    """A text as tones with short gaps, shape (samples,)."""
+    time = np.arange(round(LETTER_SECONDS * SAMPLE_RATE)) / SAMPLE_RATE
+    fade = np.hanning(len(time))
+    tones = [0.5 * fade * np.sin(2 * np.pi * PITCHES[letter] * time) for letter in text]
+    return np.asarray(np.concatenate(tones), dtype=np.float32)
+
+
+@pytest.fixture(scope="session")
+def shape() -> Shape:
+    """40 ms frames, two layers of width 32."""
+    return Shape(
+        conv_dim=(16, 16, 24),
+        conv_kernel=(320, 16, 4),
+        conv_stride=(40, 8, 2),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        vocab_size=32,
+    )
+
+
+@pytest.fixture
+def model(shape: Shape) -> StreamingCtc:
+    """Random weights from a fixed seed, with norms and biases that do something."""
+    torch.manual_seed(3)
+    network = StreamingCtc(shape)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, 0.1, 0.1) if parameter.dim() == 1 else None
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 sung utterances of 4 to 7 letters."""
+    folder = tmp_path_factory.mktemp("corpus")
+    writer = CorpusWriter(folder)
+    generator = np.random.default_rng(0)
+    for number in range(24):
+        text = "".join(generator.choice(list("ABC"), generator.integers(4, 8)))
+        padded = np.concatenate([np.zeros(1600, np.float32), sung(text), np.zeros(1600, np.float32)])
+        part = "dev" if number >= 20 else "train"
+        writer.add(padded, name=f"u{number}", collection="sung", speaker="s", part=part, transcript=text)
+    writer.close()
+    return folder
+
+
+@pytest.fixture
+def corpus(corpus_folder: Path) -> Corpus:
+    """The sung corpus."""
+    return Corpus.open(corpus_folder)

@@ -1,0 +1,66 @@
+"""What the package ships: the embedded English model, as others would load it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from streaming_asr.decoding import Alphabet, load_language_model
+from streaming_asr.model import Encoder
+from streaming_asr.model.checkpoint import embedded_folder
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return embedded_folder()
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_it_is_small(folder: Path) -> None:
+    assert size(folder) <= 30 * MEGABYTE
+    assert size(folder / "language_model") <= 10 * MEGABYTE
+
+
+def test_its_shape_is_made_for_streaming(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    assert config["num_conv_pos_embeddings"] <= 16
+    assert config["do_stable_layer_norm"]
+    assert config["feat_extract_norm"] == "layer"
+    assert config["streaming"] == {"chunk_ms": 640, "lookahead_ms": 320, "left_ms": 4000, "sink_ms": 320}
+
+
+def test_stock_transformers_gives_the_same_logits(folder: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    reference = transformers.Wav2Vec2ForCTC.from_pretrained(folder).eval()
+    extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder)
+    samples = np.random.default_rng(0).standard_normal(32_000).astype(np.float32) * 0.1
+    inputs = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_values
+    with torch.no_grad():
+        expected = reference(inputs).logits
+    torch.testing.assert_close(Encoder.load(folder)(samples[None]), expected, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.lm
+def test_its_language_model_loads_and_prefers_english(folder: Path) -> None:
+    pytest.importorskip("kenlm")
+    model = load_language_model(folder / "language_model", Alphabet(Encoder.load(folder).labels))
+
+    def score(words: str) -> float:
+        total, state = 0.0, model.start()
+        for word in words.split():
+            gained, state = model.score(state, word)
+            total += gained
+        return total
+
+    assert score("THEY WENT TO THE HOUSE") > score("THEY WANT TOO THE HOWS")
+    assert model.vocabulary is not None
+    assert len(model.vocabulary) > 40_000

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from training.augment import AugmentOptions, Surroundings
+from training.batches import Batch, BatchMaker, BatchOptions, Source
+from training.configuration import (
+    Configuration,
+    ModelOptions,
+    ObjectiveOptions,
+    OptimizerOptions,
+    RunOptions,
+    SourceOptions,
+    StreamingOptions,
+)
+from training.corpus import Corpus
+from training.model import Shape, StreamingCtc
+from training.objective import choose_chunking, loss_of, mask_features, targets_of
+from training.train import batch_maker, make_optimizer, prepare_run, save, train, train_step, update_average
+
+BATCHES = BatchOptions(frames=(16, 24, 32), seconds=6.0)
+
+
+@pytest.fixture
+def maker(corpus: Corpus, shape: Shape) -> BatchMaker:
+    return BatchMaker([Source(corpus)], shape, BATCHES, AugmentOptions(), Surroundings(), seed=5)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, corpus_folder: Path, shape: Shape) -> Configuration:
+    (tmp_path / "shape").mkdir()
+    sizes = {name: getattr(shape, name) for name in Shape.__dataclass_fields__}
+    extra = {"model_type": "wav2vec2", "feat_extract_norm": "layer", "do_stable_layer_norm": True}
+    (tmp_path / "shape" / "config.json").write_text(json.dumps(sizes | extra))
+    return Configuration(
+        model=ModelOptions(shape=str(tmp_path / "shape"), mel=True),
+        sources=(SourceOptions(str(corpus_folder)),),
+        batches=BATCHES,
+        run=RunOptions(str(tmp_path / "run"), steps=8, bfloat16=False, log_every=1),
+        augmentation=AugmentOptions.none(),
+        streaming=StreamingOptions(contexts=((8, 4, 1), (4, 0, 1)), lefts=(8, -1), sinks=(0, 2), distillation=0.5),
+        objective=ObjectiveOptions(intermediate_layer=1, intermediate_weight=0.3),
+        optimizer=OptimizerOptions(peak=3e-3, warmup=2, average_every=1),
+    )
+
+
+def test_a_batch_depends_on_its_step_alone(maker: BatchMaker, corpus: Corpus, shape: Shape) -> None:
+    again = BatchMaker([Source(corpus)], shape, BATCHES, AugmentOptions(), Surroundings(), seed=5)
+    again.batch(3)
+    one, other = maker.batch(7), again.batch(7)
+    assert np.array_equal(one.audio, other.audio)
+    assert np.array_equal(one.targets, other.targets)
+    assert not np.array_equal(one.audio[:, :100], maker.batch(7 + maker.epoch_length).audio[: len(one.audio), :100])
+
+
+def test_batches_have_few_shapes_and_fit(maker: BatchMaker) -> None:
+    batches = [maker.batch(step) for step in range(2 * maker.epoch_length)]
+    assert len({batch.audio.shape for batch in batches}) <= len(BATCHES.frames)
+    for batch in batches:
+        assert (batch.frames <= maker.shape.frames(batch.audio.shape[1])).all()
+        assert batch.letters.sum() == len(batch.targets)
+
+
+def losses(model: StreamingCtc, batch: Batch, steps: int) -> list[float]:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    options = ObjectiveOptions(time_masks=0, feature_masks=0, intermediate_layer=1, intermediate_weight=0.3)
+    streaming = StreamingOptions(contexts=((8, 4, 1),), distillation=0.3)
+    seen: list[float] = []
+    for step in range(steps):
+        generator = np.random.default_rng(step)
+        chunking = choose_chunking(streaming, generator)
+        audio = torch.from_numpy(batch.audio).float()
+        targets = targets_of(batch, torch.device("cpu"))
+        loss, plain = loss_of(model, audio, targets, chunking, streaming, options, generator)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        seen.append(plain)
+    return seen
+
+
+def test_training_on_one_batch_lowers_its_loss(model: StreamingCtc, maker: BatchMaker) -> None:
+    seen = losses(model, maker.batch(0), 40)
+    assert np.mean(seen[-5:]) < 0.7 * np.mean(seen[:3])
+
+
+def test_consistency_adds_a_second_view(model: StreamingCtc, maker: BatchMaker) -> None:
+    batch = maker.batch(0)
+    audio, targets = torch.from_numpy(batch.audio).float(), targets_of(batch, torch.device("cpu"))
+    plain, both = (
+        loss_of(
+            model,
+            audio,
+            targets,
+            None,
+            StreamingOptions(),
+            ObjectiveOptions(consistency=share),
+            np.random.default_rng(0),
+        )[0]
+        for share in (0.0, 0.2)
+    )
+    assert float(both.detach()) > 1.5 * float(plain.detach())
+
+
+def test_masks_hide_whole_frames_and_whole_channels() -> None:
+    options = ObjectiveOptions(time_masks=1, time_width=6, feature_masks=1, feature_width=6)
+    kept = mask_features(torch.ones(4, 40, 24), options, np.random.default_rng(0)) != 0
+    hidden_frames, hidden_channels = ~kept.any(2), ~kept.any(1)
+    assert torch.equal(kept, ~(hidden_frames[:, :, None] | hidden_channels[:, None, :]))
+    assert 0 < hidden_frames.sum() <= 4 * 6
+    assert 0 < hidden_channels.sum() <= 4 * 6
+
+
+def steps_of(configuration: Configuration, steps: range) -> dict[str, Tensor]:
+    shared = prepare_run(configuration)
+    assert shared.step.value == steps.start
+    optimizer = make_optimizer(shared, 0)
+    maker = batch_maker(configuration, shared.start)
+    for step in steps:
+        train_step(shared, optimizer, maker.batch(step), step)
+        update_average(shared)
+    shared.step.value = steps.stop
+    save(shared, optimizer, 0)
+    return {name: value.clone() for name, value in (shared.model.state_dict() | shared.average).items()}
+
+
+def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(configuration: Configuration, tmp_path: Path) -> None:
+    whole = steps_of(configuration, range(6))
+    elsewhere = replace(configuration, run=replace(configuration.run, folder=str(tmp_path / "other")))
+    steps_of(elsewhere, range(3))
+    resumed = steps_of(elsewhere, range(3, 6))
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_ends_with_a_model_and_a_log(configuration: Configuration, workers: int, tmp_path: Path) -> None:
+    run = replace(configuration.run, workers=workers, folder=str(tmp_path / f"run{workers}"))
+    folder = train(replace(configuration, run=run), progress=False)
+    assert folder.name == "final"
+    assert (folder / "model.safetensors").exists()
+    lines = [json.loads(line) for line in (Path(run.folder) / "log.jsonl").read_text().splitlines()]
+    assert sorted(line["step"] for line in lines) == list(range(8))
+    assert all(np.isfinite(line["loss"]) for line in lines)
+
+
+def test_frozen_parameters_do_not_move(configuration: Configuration) -> None:
+    frozen = replace(configuration, model=replace(configuration.model, frozen=("feature_extractor.",)))
+    before = {name: value.clone() for name, value in prepare_run(frozen).model.state_dict().items()}
+    after = steps_of(frozen, range(2))
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert moved
+    assert not any(name.startswith("feature_extractor.") for name in moved)
+
+
+def test_unknown_keys_of_a_configuration_are_refused() -> None:
+    content: dict[str, Any] = {"batches": {"frames": [8], "seconds": 1.0}, "run": {"folder": "x", "speed": 3}}
+    with pytest.raises(ValueError, match="speed"):
+        Configuration.parse(content)

@@ -1,0 +1,1 @@
+"""Training of small streaming wav2vec2 CTC models: prepare, train, evaluate, export, language model."""

@@ -1,0 +1,141 @@
+"""Makes the word n-gram language model that is shipped beside a model.
+
+`python -m training.language_model FOLDER --text ../shared/text --corpus prepared/real` counts free text and the
+transcripts of the training part, estimates modified Kneser-Ney, prunes, and writes FOLDER in the layout of
+`Wav2Vec2ProcessorWithLM`'s `language_model/`: one model file, unigrams.txt and attrs.json. With `--build-binary` (the
+path of KenLM's tool) the model file is a quantized KenLM trie, which holds several times more n-grams in the same
+space; without, it is an ARPA file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.console import Console
+
+from training.corpus import Corpus
+from training.kneser_ney import BEGIN, END, UNKNOWN, Ids, Order, estimate, prune
+from training.synthesize import read_text
+from training.transcripts import is_spellable, normalize
+
+MARKS: Final = {UNKNOWN: "<unk>", BEGIN: "<s>", END: "</s>"}
+OVERLAP: Final = 8
+"""Sentences that share this many words in a row with a held-out one are left out."""
+
+
+def read_sentences(files: Iterable[Path]) -> Iterator[str]:
+    """The normalized sentences of some text files; lines that hold digits or signs are left out."""
+    for path in files:
+        yield from (normalize(line) for line in read_text(path) if is_spellable(line))
+
+
+def without(sentences: Iterable[str], held_out: Iterable[str]) -> Iterator[str]:
+    """The sentences that neither equal a held-out one nor share `OVERLAP` words in a row with one."""
+    held = list(held_out)
+    exact, runs = set(held), {run for sentence in held for run in _runs(sentence)}
+    return (one for one in sentences if one not in exact and not any(run in runs for run in _runs(one)))
+
+
+def _runs(sentence: str) -> Iterator[str]:
+    words = sentence.split()
+    return (" ".join(words[start : start + OVERLAP]) for start in range(len(words) - OVERLAP + 1))
+
+
+def choose_words(sentences: Iterable[str], least: int, most: int) -> list[str]:
+    """The words seen at least so often, the most frequent first, at most so many."""
+    counts = Counter(word for sentence in sentences for word in sentence.split())
+    return [word for word, count in counts.most_common(most) if count >= least]
+
+
+def encode_sentences(sentences: Iterable[str], words: Sequence[str]) -> list[Ids]:
+    """Sentences as ids, (words,) each; words that are not in the list are `UNKNOWN`."""
+    ids = {word: number + len(MARKS) for number, word in enumerate(words)}
+    return [np.array([ids.get(word, UNKNOWN) for word in one.split()], dtype=np.int64) for one in sentences]
+
+
+def write_arpa(path: Path, orders: Sequence[Order], words: Sequence[str]) -> None:
+    """The ARPA file of a model, logarithms to base 10 with three decimals."""
+    names = [*MARKS.values(), *words]
+    with path.open("w", encoding="utf-8") as file:
+        file.write("\\data\\\n" + "".join(f"ngram {n}={len(order)}\n" for n, order in enumerate(orders, start=1)))
+        texts = names
+        for number, order in enumerate(orders, start=1):
+            if number > 1:
+                texts = [
+                    f"{texts[context]} {names[word]}" for context, word in zip(order.context, order.word, strict=True)
+                ]
+            file.write(f"\n\\{number}-grams:\n")
+            file.writelines(_lines(order, texts, number == len(orders)))
+        file.write("\n\\end\\\n")
+
+
+def _lines(order: Order, texts: Sequence[str], is_last: bool) -> Iterator[str]:
+    logarithms = np.log10(np.maximum(order.probability, 1e-99))
+    weights = np.log10(np.maximum(order.weight, 1e-99))
+    for text, logarithm, weight in zip(texts, logarithms, weights, strict=True):
+        yield f"{logarithm:.3f}\t{text}\n" if is_last or weight == 0 else f"{logarithm:.3f}\t{text}\t{weight:.3f}\n"
+
+
+def to_binary(arpa: Path, binary: Path, tool: Path) -> None:
+    """A KenLM trie with 8-bit values, made by KenLM's `build_binary`."""
+    command = [str(tool), "-q", "8", "-b", "8", "-a", "22", "trie", str(arpa), str(binary)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def write_folder(
+    folder: Path, orders: Sequence[Order], words: Sequence[str], weights: tuple[float, float], tool: Path | None
+) -> None:
+    """The three files that pyctcdecode and this project load; `weights` are alpha and beta."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arpa, binary = folder / "lm.arpa", folder / "lm.binary"
+    write_arpa(arpa, orders, words)
+    binary.unlink(missing_ok=True)
+    if tool is not None:
+        to_binary(arpa, binary, tool)
+        arpa.unlink()
+    (folder / "unigrams.txt").write_text("".join(f"{word}\n" for word in sorted(words)), encoding="utf-8")
+    write_weights(folder, *weights)
+
+
+def write_weights(folder: Path, alpha: float, beta: float) -> None:
+    """attrs.json with the weights of the model and of each word."""
+    attributes = {"alpha": alpha, "beta": beta, "unk_score_offset": -10.0, "score_boundary": True}
+    (folder / "attrs.json").write_text(json.dumps(attributes) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--text", type=Path, required=True, help="a folder of .txt or .txt.xz, one sentence per line")
+    parser.add_argument("--corpus", type=Path, help="a folder of training.prepare; its part dev is kept out")
+    parser.add_argument("--order", type=int, default=3)
+    parser.add_argument("--least", type=int, default=3, help="occurrences that make a word known")
+    parser.add_argument("--words", type=int, default=60_000, help="known words at most")
+    parser.add_argument("--ngrams", type=int, default=270_000, help="n-grams of two words and more that are kept")
+    parser.add_argument("--alpha", type=float, default=0.5)
+    parser.add_argument("--beta", type=float, default=1.5)
+    parser.add_argument("--build-binary", type=Path, help="KenLM's tool of that name")
+    options = parser.parse_args()
+    files = sorted(path for path in options.text.iterdir() if path.name.endswith((".txt.xz", ".txt")))
+    corpus = Corpus.open(options.corpus) if options.corpus else None
+    spoken = [one.transcript for one in corpus.part("train").utterances] if corpus else []
+    held_out = [one.transcript for one in corpus.part("dev").utterances] if corpus else []
+    free = read_sentences(path for path in files if path.name != "SOURCES.txt")
+    sentences = [*without(free, held_out), *without(dict.fromkeys(spoken), held_out)]
+    words = choose_words(sentences, options.least, options.words)
+    orders = prune(estimate(encode_sentences(sentences, words), options.order, len(words) + 3), options.ngrams)
+    write_folder(options.folder, orders, words, (options.alpha, options.beta), options.build_binary)
+    sizes = {path.name: path.stat().st_size for path in sorted(options.folder.iterdir())}
+    Console().print(f"{len(sentences)} sentences, n-grams {[len(order) for order in orders]}, bytes {sizes}")
+
+
+if __name__ == "__main__":
+    main()

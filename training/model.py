@@ -1,0 +1,282 @@
+"""The trainable network: wav2vec2 CTC with one forward for full context and for chunk masks.
+
+Parameter names are those of transformers without the family prefix. Sources: Baevski et al. 2020 (wav2vec 2.0),
+Shi et al. 2021 (Emformer: chunks with copied right context).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.masks import Chunking, frame_of_row, main_rows, visible, windows
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a network, named as in config.json."""
+
+    conv_dim: tuple[int, ...]
+    conv_kernel: tuple[int, ...]
+    conv_stride: tuple[int, ...]
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_conv_pos_embeddings: int
+    num_conv_pos_embedding_groups: int
+    vocab_size: int
+    conv_bias: bool = True
+    group_norm: bool = False
+    pre_norm: bool = True
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Any]) -> Shape:
+        """The sizes in a config.json of the wav2vec2 or HuBERT family."""
+        if config.get("model_type") not in ("wav2vec2", "hubert") or config.get("add_adapter"):
+            raise ValueError(f"model_type {config.get('model_type')!r}: only plain wav2vec2 and hubert can be trained")
+        return cls(
+            conv_dim=tuple(config["conv_dim"]),
+            conv_kernel=tuple(config["conv_kernel"]),
+            conv_stride=tuple(config["conv_stride"]),
+            hidden_size=config["hidden_size"],
+            intermediate_size=config["intermediate_size"],
+            num_hidden_layers=config["num_hidden_layers"],
+            num_attention_heads=config["num_attention_heads"],
+            num_conv_pos_embeddings=config["num_conv_pos_embeddings"],
+            num_conv_pos_embedding_groups=config["num_conv_pos_embedding_groups"],
+            vocab_size=config["vocab_size"],
+            conv_bias=config["conv_bias"],
+            group_norm=config["feat_extract_norm"] == "group",
+            pre_norm=config["do_stable_layer_norm"],
+        )
+
+    def frames(self, samples: int) -> int:
+        """How many frames that many samples give."""
+        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
+            samples = max((samples - kernel) // stride + 1, 0)
+        return samples
+
+    def samples(self, frames: int) -> int:
+        """The fewest samples that give that many frames."""
+        for kernel, stride in zip(reversed(self.conv_kernel), reversed(self.conv_stride), strict=True):
+            frames = (frames - 1) * stride + kernel
+        return frames
+
+
+class ConvLayer(nn.Module):
+    """A strided convolution as a matrix product, layer norm, GELU: (batch, time, channels) in and out."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, bias: bool, norm: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(inputs, outputs, kernel, stride, bias=bias)
+        self.norm = norm
+        if norm == "layer":
+            self.layer_norm: nn.Module = nn.LayerNorm(outputs)
+        elif norm == "group":
+            self.layer_norm = nn.GroupNorm(outputs, outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, time, channels) -> (batch, shorter time, outputs)."""
+        outputs = convolve(inputs, self.conv.weight, self.conv.bias, self.conv.stride[0])
+        if self.norm == "layer":
+            outputs = self.layer_norm(outputs)
+        elif self.norm == "group":
+            outputs = self.layer_norm(outputs.transpose(1, 2)).transpose(1, 2)
+        return F.gelu(outputs)
+
+
+def convolve(inputs: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """A strided convolution in (batch, time, channels) layout.
+
+    With kernel = 2 * stride it is two matrix products on a view of the input cut into blocks of one stride.
+    """
+    outputs, channels, kernel = weight.shape
+    batch, time, _ = inputs.shape
+    if kernel != 2 * stride or channels == 1:
+        return F.conv1d(inputs.transpose(1, 2), weight, bias, stride).transpose(1, 2)
+    blocks = inputs[:, : time // stride * stride].reshape(batch, time // stride, stride * channels)
+    halves = weight.permute(0, 2, 1).reshape(outputs, 2, stride * channels)
+    return F.linear(blocks[:, :-1], halves[:, 0], bias) + F.linear(blocks[:, 1:], halves[:, 1])
+
+
+class FeatureExtractor(nn.Module):
+    """Raw audio to frames: (batch, samples) -> (batch, frames, channels)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        channels = (1, *shape.conv_dim)
+        norms = ["group"] + ["none"] * len(shape.conv_dim) if shape.group_norm else ["layer"] * len(shape.conv_dim)
+        self.conv_layers = nn.ModuleList(
+            ConvLayer(channels[index], channels[index + 1], kernel, stride, shape.conv_bias, norms[index])
+            for index, (kernel, stride) in enumerate(zip(shape.conv_kernel, shape.conv_stride, strict=True))
+        )
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, frames, channels)."""
+        hidden = samples[:, :, None]
+        for layer in self.conv_layers:
+            frozen = not any(parameter.requires_grad for parameter in layer.parameters())
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not (frozen and not hidden.requires_grad)):
+                hidden = layer(hidden)
+        return hidden
+
+
+class FeatureProjection(nn.Module):
+    """Layer norm and a matrix product to the width of the transformer."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.layer_norm = nn.LayerNorm(shape.conv_dim[-1])
+        self.projection = nn.Linear(shape.conv_dim[-1], shape.hidden_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, frames, channels) -> (batch, frames, width)."""
+        projected: Tensor = self.projection(self.layer_norm(features))
+        return projected
+
+
+class PositionalConvolution(nn.Module):
+    """The grouped convolution that tells frames their neighbourhood; it never sees beyond chunk and lookahead."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        width, kernel = shape.hidden_size, shape.num_conv_pos_embeddings
+        self.conv = nn.Conv1d(width, width, kernel, groups=shape.num_conv_pos_embedding_groups)
+
+    def forward(self, features: Tensor, chunking: Chunking) -> Tensor:
+        """(batch, frames, width) -> (batch, rows, width)."""
+        kernel = self.conv.kernel_size[0]
+        before = kernel // 2
+        pieces = windows(features, chunking, before, kernel - 1 - before)
+        batch, chunks, length, width = pieces.shape
+        moved = self.conv(pieces.reshape(batch * chunks, length, width).transpose(1, 2))
+        return F.gelu(moved).transpose(1, 2).reshape(batch, chunks * chunking.window, width)
+
+
+class Attention(nn.Module):
+    """Plain softmax attention; the backward of the fused CPU kernel is slower than this at these lengths."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        width = shape.hidden_size
+        self.heads = shape.num_attention_heads
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        """(batch, rows, width) with an additive mask that broadcasts to (batch, heads, rows, rows)."""
+        batch, rows, width = hidden.shape
+        weight = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
+        offset = torch.cat([self.q_proj.bias, self.k_proj.bias, self.v_proj.bias])
+        projected = F.linear(hidden, weight, offset).view(batch, rows, 3, self.heads, width // self.heads)
+        query, key, value = projected.permute(2, 0, 3, 1, 4)
+        scores = (query * (width // self.heads) ** -0.5) @ key.transpose(2, 3)
+        mixed = torch.softmax(scores + bias.to(scores.dtype), dim=-1) @ value
+        attended: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(batch, rows, width))
+        return attended
+
+
+class FeedForward(nn.Module):
+    """Two matrix products with a GELU between."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.intermediate_dense = nn.Linear(shape.hidden_size, shape.intermediate_size)
+        self.output_dense = nn.Linear(shape.intermediate_size, shape.hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(batch, rows, width) -> the same."""
+        moved: Tensor = self.output_dense(F.gelu(self.intermediate_dense(hidden)))
+        return moved
+
+
+class TransformerLayer(nn.Module):
+    """Attention and feed-forward with residuals; norms before (stable) or after them."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.pre_norm = shape.pre_norm
+        self.attention = Attention(shape)
+        self.layer_norm = nn.LayerNorm(shape.hidden_size)
+        self.feed_forward = FeedForward(shape)
+        self.final_layer_norm = nn.LayerNorm(shape.hidden_size)
+
+    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        """(batch, rows, width) -> the same."""
+        if self.pre_norm:
+            hidden = hidden + self.attention(self.layer_norm(hidden), bias)
+            hidden = hidden + self.feed_forward(self.final_layer_norm(hidden))
+            return hidden
+        hidden = self.layer_norm(hidden + self.attention(hidden, bias))
+        hidden = self.final_layer_norm(hidden + self.feed_forward(hidden))
+        return hidden
+
+
+class Encoder(nn.Module):
+    """Positional convolution and transformer layers."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.pre_norm = shape.pre_norm
+        self.pos_conv_embed = PositionalConvolution(shape)
+        self.layer_norm = nn.LayerNorm(shape.hidden_size)
+        self.layers = nn.ModuleList(TransformerLayer(shape) for _ in range(shape.num_hidden_layers))
+
+    def forward(self, features: Tensor, lengths: Tensor, chunking: Chunking, taps: Sequence[int]) -> list[Tensor]:
+        """(batch, frames, width) -> the main rows behind each layer in `taps` (by count), (batch, frames, width)."""
+        frames = features.shape[1]
+        inside = torch.arange(frames, device=features.device) < lengths[:, None]
+        features = features * inside[:, :, None]
+        rows = frame_of_row(chunking, frames).to(features.device)
+        hidden = features[:, rows.clamp(max=frames - 1)] + self.pos_conv_embed(features, chunking)
+        bias = _bias(chunking, frames, rows, lengths)
+        if not self.pre_norm:
+            hidden = self.layer_norm(hidden)
+        outputs: list[Tensor] = []
+        for count, layer in enumerate(self.layers, start=1):
+            hidden = layer(hidden, bias)
+            if count in taps:
+                normed = self.layer_norm(hidden) if self.pre_norm else hidden
+                outputs.append(main_rows(normed, chunking, frames))
+        return outputs
+
+
+def _bias(chunking: Chunking, frames: int, rows: Tensor, lengths: Tensor) -> Tensor:
+    """Zero where a row may look, very negative elsewhere: (batch, 1, rows, rows)."""
+    seen = visible(chunking, frames).to(lengths.device) & (rows < lengths[:, None])[:, None, :]
+    return torch.where(seen, 0.0, -30000.0)[:, None]
+
+
+class StreamingCtc(nn.Module):
+    """Audio to logits, with full context or as a stream would see it."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.feature_extractor = FeatureExtractor(shape)
+        self.feature_projection = FeatureProjection(shape)
+        self.encoder = Encoder(shape)
+        self.lm_head = nn.Linear(shape.hidden_size, shape.vocab_size)
+
+    def features(self, samples: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, frames, channels)."""
+        features: Tensor = self.feature_extractor(samples)
+        return features
+
+    def transform(
+        self, features: Tensor, lengths: Tensor, chunking: Chunking | None = None, taps: Sequence[int] = ()
+    ) -> list[Tensor]:
+        """Logits behind each layer in `taps` (by count) and, last, behind all: (batch, frames, vocabulary) each."""
+        chunking = chunking or Chunking.whole(features.shape[1])
+        depth = self.shape.num_hidden_layers
+        outputs = self.encoder(self.feature_projection(features), lengths, chunking, (*taps, depth))
+        return [self.lm_head(output) for output in outputs]
+
+    def forward(self, samples: Tensor, lengths: Tensor, chunking: Chunking | None = None) -> Tensor:
+        """(batch, samples) and frames per row -> (batch, frames, vocabulary)."""
+        return self.transform(self.features(samples), lengths, chunking)[-1]
