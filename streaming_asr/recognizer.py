@@ -95,6 +95,7 @@ class Recognizer:
         latency: Latency | None = None,
         language_model: LanguageModel | None = None,
         silent: Sequence[int] = (),
+        minimum_evidence: float = 0.0,
     ) -> None:
         self.encoder: Final = encoder
         self.latency: Final = (latency or Latency()).over(OFFLINE_MODEL_LATENCY)
@@ -102,6 +103,8 @@ class Recognizer:
         self.language_model: Final = language_model
         self.silent: Final = tuple(silent)
         """Columns of the vocabulary that are never text: the special tokens other than blank."""
+        self.minimum_evidence: Final = minimum_evidence
+        """Letters, weighted by confidence, without which this model's utterances are taken for noise."""
         self.alphabet: Final = Alphabet(encoder.labels)
         self.engine: Final = Engine(encoder)
 
@@ -139,6 +142,7 @@ class Recognizer:
             latency=Latency(**checkpoint.config.get("streaming", {})),
             language_model=_language_model(language_model, checkpoint),
             silent=checkpoint.silent,
+            minimum_evidence=checkpoint.config.get("minimum_evidence", 0.0),
         )
 
     def stream(
@@ -157,6 +161,7 @@ class Recognizer:
         partials: bool = True,
         partial_interval_ms: float = 0,
         alternatives: int = 1,
+        minimum_evidence: float | None = None,
         first_sample: int = 0,
         first_utterance: int = 0,
     ) -> Stream:
@@ -171,6 +176,7 @@ class Recognizer:
             latency: how much audio is encoded at a time; by default what suits the model.
             gate: when audio counts as speech. endpoint: when an utterance is over.
             agreement_delay_ms, partials, partial_interval_ms, alternatives: see `SessionOptions`.
+            minimum_evidence: see there too; None leaves it to the model.
             first_sample, first_utterance: where the audio clock (in samples at 16 kHz) and the utterance numbers
                 begin, for a stream that goes on where another was lost.
 
@@ -185,6 +191,7 @@ class Recognizer:
             partials=partials,
             partial_interval_ms=partial_interval_ms,
             alternatives=alternatives,
+            minimum_evidence=self.minimum_evidence if minimum_evidence is None else minimum_evidence,
         )
         context = (latency or Latency()).over(self.latency).context(self.encoder.hop)
         searches = Searches(self.alphabet, beam_width, self.language_model, hotwords)

@@ -21,7 +21,7 @@ from streaming_asr.audio import SAMPLE_RATE, Samples, milliseconds_to_samples, s
 from streaming_asr.decoding import BeamWord, Search
 from streaming_asr.endpointing import Endpoint, Endpointer, EndpointOptions
 from streaming_asr.errors import OptionError, StreamClosedError
-from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted
+from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr.gate import Closed, Gate, GateEvent, GateOptions, Opened
 from streaming_asr.model import Chunk, EncoderStream
@@ -60,6 +60,8 @@ class SessionOptions:
     `agreement_delay_ms`: a word that the best beam ended so long ago is committed although other beams disagree.
     `partial_interval_ms`: at least so much audio between two partials; `partials=False` switches them off.
     `alternatives`: entries of a final's n-best list.
+    `minimum_evidence`: letters, each weighted by its word's confidence, that an utterance must have before anything of
+    it is told. What has less, as a few letters that a model reads into music, is never told.
     """
 
     gate: GateOptions = field(default_factory=GateOptions)
@@ -68,6 +70,7 @@ class SessionOptions:
     partials: bool = True
     partial_interval_ms: float = 0
     alternatives: int = 1
+    minimum_evidence: float = 0.0
 
     def __post_init__(self) -> None:
         if self.agreement_delay_ms is not None and not self.agreement_delay_ms >= 0:
@@ -76,6 +79,8 @@ class SessionOptions:
             raise OptionError(f"partial_interval_ms is {self.partial_interval_ms}; it must be 0 or more")
         if not 1 <= self.alternatives <= 100:
             raise OptionError(f"alternatives is {self.alternatives}; it must be from 1 to 100")
+        if not 0 <= self.minimum_evidence < float("inf"):
+            raise OptionError(f"minimum_evidence is {self.minimum_evidence}; it must be 0 or more letters")
 
     @property
     def hangover_ms(self) -> int:
@@ -299,6 +304,8 @@ class Session:
 
     def _report(self, reason: EndReason, alternatives: tuple[Alternative, ...], utterance: Utterance) -> None:
         """Tell the end of an utterance, unless nobody was told of its beginning and it has no words."""
+        if alternatives and not self._believes(alternatives[0].words):
+            alternatives = ()
         if alternatives:
             self._announce(alternatives[0].words[0].start)
             self._events.append(_final(self._number, reason, alternatives, self._lag()))
@@ -314,7 +321,7 @@ class Session:
             self._announced = True
 
     def _show(self, utterance: Utterance) -> None:
-        """Tell the hypothesis if it is news and its time has come."""
+        """Tell the hypothesis if it is news, its time has come, and there is something to it."""
         hypothesis = utterance.hypothesis
         texts = (hypothesis.committed_text, hypothesis.tail_text)
         waited = utterance.decoded - self._shown.position
@@ -322,11 +329,16 @@ class Session:
         if not self.options.partials or texts == self._shown.texts or waited < interval:
             return
         words = utterance.words(hypothesis.words)
-        if words:
+        if words and self._believes(words):
             self._announce(words[0].start)
             start, end = words[0].start, words[-1].end
             self._events.append(Partial(self._number, *texts, words, start, end, self._lag()))
-        self._shown = _Shown(texts, utterance.decoded)
+            self._shown = _Shown(texts, utterance.decoded)
+
+    def _believes(self, words: Sequence[Word]) -> bool:
+        """Whether these words may be told: there is evidence enough, or some of them were told already."""
+        evidence = sum(len(word.text) * word.confidence for word in words)
+        return self._shown is not _NOTHING_SHOWN or evidence >= self.options.minimum_evidence
 
     def _lag(self) -> float:
         """Audio received but not decoded, in seconds; what the gate holds back as silence counts as decoded."""

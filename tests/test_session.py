@@ -193,6 +193,21 @@ def test_options_of_partials_are_kept() -> None:
     assert 0 < len(seldom) < len(often)
 
 
+def test_an_utterance_with_too_little_evidence_is_never_told() -> None:
+    audio = np.concatenate([spoken("ab"), PAUSE, spoken("abc de"), PAUSE])
+    options = SessionOptions(minimum_evidence=2.5)
+    assert texts(events_of(audio)) == ["ab", "abc de"]
+    assert texts(events_of(audio, options)) == ["abc de"]
+    assert {event.text for event in events_of(audio, options) if isinstance(event, Partial)} == {"abc de"}
+
+
+def test_what_was_told_once_is_always_told_to_its_end() -> None:
+    options = SessionOptions(minimum_evidence=2.5)
+    events = events_of(np.concatenate([spoken("abc de fg ha bc"), PAUSE]), options)
+    assert any(isinstance(event, Partial) for event in events)
+    assert texts(events) == ["abc de fg ha bc"]
+
+
 def test_what_is_acknowledged_is_in_finals_or_was_silence() -> None:
     line = Line()
     line.push(np.concatenate([silence(100), spoken("abc")]))
@@ -269,6 +284,7 @@ def test_cutting_the_audio_does_not_change_the_events(text: str, cuts: list[int]
         ({"agreement_delay_ms": -1}, "agreement_delay_ms is -1"),
         ({"partial_interval_ms": -5}, "partial_interval_ms is -5"),
         ({"alternatives": 0}, "alternatives is 0"),
+        ({"minimum_evidence": -1}, "minimum_evidence is -1"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, int], message: str) -> None:

@@ -14,7 +14,7 @@ from streaming_asr.errors import OptionError
 from streaming_asr_server.announcing import announced, check_zeroconf
 from streaming_asr_server.service import Service
 from streaming_asr_server.subscribers import Subscribers
-from streaming_asr_server.twilio_route import serve_subscriber, twilio
+from streaming_asr_server.twilio_route import TwilioEndpoint, serve_subscriber
 from streaming_asr_server.vosk_server import serve_vosk, vosk_port
 from streaming_asr_server.webhooks import Webhook
 from streaming_asr_server.wyoming_server import serve_standard_streams, wyoming_tcp
@@ -52,7 +52,7 @@ class MoreProtocols:
 
         return [
             WebSocketRoute("/v1/vosk", vosk),
-            WebSocketRoute("/v1/twilio", twilio(self._service, self._subscribers, self._webhook)),
+            WebSocketRoute("/v1/twilio", TwilioEndpoint(self._service, self._subscribers, self._webhook)),
             WebSocketRoute("/v1/twilio/{sid}/events", subscriber),
         ]
 

@@ -110,7 +110,7 @@ class Pump:
     async def run(self) -> ProtocolError | None:
         """Serve the connection; returns the error that ended it, if one did. Cancelled, it lets go of everything."""
         reader = asyncio.create_task(self._read(), name="websocket reader")
-        writer = asyncio.create_task(self._write(), name="websocket writer")
+        writer = asyncio.create_task(self._write(self._rules.write_seconds), name="websocket writer")
         resumable = self._codec.resumable
         try:
             ends: set[asyncio.Future[Any]] = {reader, writer, self._failure}
@@ -146,7 +146,7 @@ class Pump:
         if writer.done():
             # A message was given up: those behind it must not come, or the client would not miss what is missing.
             self.outbox.clear()
-            writer = asyncio.create_task(self._write(), name="websocket writer")
+            writer = asyncio.create_task(self._write(self._rules.farewell_seconds), name="websocket writer")
         self.outbox.put(last_words)
         await asyncio.wait({writer}, timeout=self._rules.farewell_seconds)
         writer.cancel()
@@ -220,17 +220,19 @@ class Pump:
         elif not self._parting:
             self.outbox.put(self._codec.outcome(number, outcome))
 
-    async def _write(self) -> bool:
-        """Send what there is to send until the codec hangs up; False if the client has gone before."""
+    async def _write(self, patience: float) -> bool:
+        """Send what there is to send until the codec hangs up; False if the client has gone before.
+
+        Raises ProtocolError "slow_reader" when a message cannot be sent for `patience` seconds.
+        """
         try:
             while isinstance(message := await self.outbox.get(), Send):
-                async with asyncio.timeout(self._rules.write_seconds):
+                async with asyncio.timeout(patience):
                     await self._send(message.data)
-            async with asyncio.timeout(self._rules.write_seconds):
+            async with asyncio.timeout(patience):
                 await self._websocket.close(message.code, message.reason)
         except TimeoutError:
-            waited = self._rules.write_seconds
-            raise ProtocolError("slow_reader", f"a message was not read for {waited:g} s") from None
+            raise ProtocolError("slow_reader", f"a message was not read for {patience:g} s") from None
         except WebSocketDisconnect:
             return False
         return True

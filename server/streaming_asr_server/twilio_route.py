@@ -6,11 +6,10 @@ import asyncio
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final
 
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streaming_asr.protocol import ProtocolError
@@ -34,32 +33,30 @@ _STOP: Final = '{"event": "stop"}'
 _NOT_FOR_WEBHOOKS: Final = ("partial", "speech_started", "speech_ended")
 
 
-def twilio(service: Service, subscribers: Subscribers, webhook: Webhook | None) -> ASGIApp:
-    """The endpoint that Twilio connects to."""
+class TwilioEndpoint:
+    """What Twilio connects to; an ASGI application, for it has to see to the end of the connection itself."""
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        await _serve_twilio(service, subscribers, webhook, WebSocket(scope, _stopping(receive), send))
+    def __init__(self, service: Service, subscribers: Subscribers, webhook: Webhook | None) -> None:
+        self._service: Final = service
+        self._subscribers: Final = subscribers
+        self._webhook: Final = webhook
 
-    # A partial object, because a route takes a function for something else than an ASGI application.
-    return partial(application)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        websocket = WebSocket(scope, _stopping(receive), send)
+        await serve_websocket(self._service, websocket, self._serve, authenticate=authenticate)
 
-
-async def _serve_twilio(
-    service: Service, subscribers: Subscribers, webhook: Webhook | None, websocket: WebSocket
-) -> None:
-    def tell(call: Call, message: Mapping[str, Any]) -> None:
-        subscribers.tell((call.stream_sid, call.call_sid), message)
-        if webhook is not None and message["type"] not in _NOT_FOR_WEBHOOKS:
-            webhook.offer(message)
-
-    async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
-        codec = TwilioCodec(tell)
+    async def _serve(self, websocket: WebSocket, principal: Principal) -> ProtocolError | None:
+        codec = TwilioCodec(self._tell)
+        rules = self._service.pump_rules
         try:
-            return await serve_bridge(service, websocket, principal, Bridge(codec), rules=service.pump_rules)
+            return await serve_bridge(self._service, websocket, principal, Bridge(codec), rules=rules)
         finally:
             codec.lost()
 
-    await serve_websocket(service, websocket, serve, authenticate=authenticate)
+    def _tell(self, call: Call, message: Mapping[str, Any]) -> None:
+        self._subscribers.tell((call.stream_sid, call.call_sid), message)
+        if self._webhook is not None and message["type"] not in _NOT_FOR_WEBHOOKS:
+            self._webhook.offer(message)
 
 
 def authenticate(service: Service, connection: HTTPConnection) -> Principal:

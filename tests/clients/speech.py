@@ -45,6 +45,8 @@ class Server:
     """A server process; `known` keeps what the native protocol made of the recording."""
 
     address: str
+    vosk_port: int
+    wyoming_port: int
     known: dict[str, list[FinalEvent]] = field(default_factory=dict)
 
     def native(

@@ -97,7 +97,7 @@ async def slow_client(server: LocalServer) -> Raw:
 def waiting_messages(server: LocalServer) -> int:
     """Messages that wait for the clients of all sessions."""
     listeners = [session._listener for session in server.service.sessions._sessions.values()]
-    return sum(len(listener.outbox) for listener in listeners if listener is not None)  # type: ignore[attr-defined]
+    return sum(len(listener.outbox) for listener in listeners if listener is not None)  # type: ignore[attr-defined, misc]
 
 
 async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_it_comes_back() -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -108,7 +109,7 @@ def test_words_appear_while_they_are_spoken(calm: Spoken) -> None:
 
 def test_committed_words_do_not_change_on_the_page(calm: Spoken) -> None:
     seen = calm.watched.seen()
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         if before["finals"] == after["finals"] and after["committed"]:
             assert after["committed"].startswith(before["committed"])
 

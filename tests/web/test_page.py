@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from streaming_asr_server.authentication import hash_key, new_key
-from streaming_asr_server.testing import tone_words
 from websockets.sync.client import connect
 
+from streaming_asr.audio import SAMPLE_RATE, Samples
 from tests.web.browsers import DENIED, OpenBrowser
 from tests.web.cutting import cutable
 from tests.web.serving import as_microphone, free_port, scripted_serving
@@ -21,15 +21,23 @@ from tests.web.watching import Watched, audio_sent, watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
-SENTENCES = [*[0] * 10, *[*[300] * 6, *[0] * 9] * 60]
-"""A word of 100 ms six times, then silence, again and again: an utterance every 1.5 s."""
+PERIOD = 1.5
+
+
+def sentences() -> Samples:
+    """A tone of 0.6 s and silence of 0.9 s, again and again: an utterance of six words every 1.5 s."""
+    times = np.arange(90 * SAMPLE_RATE) / SAMPLE_RATE
+    loud = (times % PERIOD > 0.6) & (times % PERIOD < 1.2)
+    samples: Samples = (0.3 * loud * np.sin(2 * np.pi * 400 * times)).astype(np.float32)
+    return samples
+
 
 OpenPage: TypeAlias = Callable[..., Watched]
 
 
 @pytest.fixture(scope="module")
 def browser(open_browser: OpenBrowser, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return open_browser(as_microphone(tone_words(SENTENCES), tmp_path_factory.mktemp("web") / "tones.wav"))
+    return open_browser(as_microphone(sentences(), tmp_path_factory.mktemp("web") / "tones.wav"))
 
 
 @pytest.fixture
@@ -129,12 +137,12 @@ def test_a_server_that_was_killed_and_restarted_loses_no_word(open_page: OpenPag
         assert "what you say is kept" in watched.notice()
         with scripted_serving(port=port):
             watched.wait_for_phase("listening")
-            until_finals(watched, 5)
+            until_finals(watched, 4)
             watched.stop()
     assert [started["resumed"] for started in watched.messages("started")] == ["no", "position"]
-    assert [len(text.split()) for text in watched.finals()[:-1]] == [6] * (len(watched.finals()) - 1)
     starts = [final["start"] for final in watched.messages("final")]
-    assert starts == pytest.approx([starts[0] + 1.5 * number for number in range(len(starts))], abs=0.11)
+    assert starts == pytest.approx([starts[0] + PERIOD * number for number in range(len(starts))], abs=0.11)
+    assert {len(text.split()) for text in watched.finals()[:-1]} <= {6, 7}
     (finished,) = watched.messages("finished")
     assert finished["samples"] == len(audio_sent(watched.sockets))
 
@@ -218,7 +226,7 @@ def test_a_second_recording_goes_on_below_the_first(open_page: OpenPage) -> None
         watched.stop()
     starts = starts_shown(watched)
     assert starts == sorted(starts)
-    assert starts[-1] > 3.5
+    assert starts[1] > starts[0] + 1
 
 
 def test_a_transcript_can_be_cleared_and_brought_back(open_page: OpenPage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,20 +14,7 @@ import numpy.typing as npt
 Message: TypeAlias = dict[str, Any]
 Pcm: TypeAlias = npt.NDArray[np.int16]
 
-_OBSERVER = """
-window.captionsSeen = [];
-window.violations = [];
-addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
-addEventListener("DOMContentLoaded", () => {
-  const text = (selector) => document.querySelector(selector)?.textContent ?? "";
-  const note = () => window.captionsSeen.push({
-    finals: document.querySelectorAll("#utterances li").length,
-    committed: text("#committed"),
-    tail: text("#tail"),
-  });
-  new MutationObserver(note).observe(document.querySelector("main"), {subtree: true, childList: true, characterData: true});
-});
-"""
+_OBSERVER = Path(__file__).with_name("observer.js")
 
 
 @dataclass
@@ -100,7 +88,7 @@ def watch(page: Any) -> Watched:
     page.on("websocket", lambda websocket: watched.sockets.append(_recorded(websocket)))
     page.on("pageerror", lambda error: watched.problems.append(f"error: {error}"))
     page.on("console", lambda said: watched.problems.append(said.text) if said.type in ("error", "warning") else None)
-    page.add_init_script(_OBSERVER)
+    page.add_init_script(path=_OBSERVER)
     return watched
 
 
