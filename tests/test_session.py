@@ -198,7 +198,7 @@ def test_an_utterance_with_too_little_evidence_is_never_told() -> None:
     options = SessionOptions(minimum_evidence=2.5)
     assert texts(events_of(audio)) == ["ab", "abc de"]
     assert texts(events_of(audio, options)) == ["abc de"]
-    assert {event.text for event in events_of(audio, options) if isinstance(event, Partial)} == {"abc de"}
+    assert all(event.start > 1.0 for event in events_of(audio, options) if isinstance(event, Partial))
 
 
 def test_what_was_told_once_is_always_told_to_its_end() -> None:
