@@ -104,7 +104,7 @@ class Recognizer:
         self.silent: Final = tuple(silent)
         """Columns of the vocabulary that are never text: the special tokens other than blank."""
         self.minimum_evidence: Final = minimum_evidence
-        """Letters, weighted by confidence, without which this model's utterances are taken for noise."""
+        """Letters, weighted by squared confidence, without which this model's utterances are taken for noise."""
         self.alphabet: Final = Alphabet(encoder.labels)
         self.engine: Final = Engine(encoder)
 

@@ -60,7 +60,7 @@ class SessionOptions:
     `agreement_delay_ms`: a word that the best beam ended so long ago is committed although other beams disagree.
     `partial_interval_ms`: at least so much audio between two partials; `partials=False` switches them off.
     `alternatives`: entries of a final's n-best list.
-    `minimum_evidence`: letters, each weighted by its word's confidence, that an utterance must have before anything of
+    `minimum_evidence`: letters, each weighted by its word's squared confidence, that an utterance must have before anything of
     it is told. What has less, as a few letters that a model reads into music, is never told.
     """
 
@@ -304,7 +304,7 @@ class Session:
 
     def _report(self, reason: EndReason, alternatives: tuple[Alternative, ...], utterance: Utterance) -> None:
         """Tell the end of an utterance, unless nobody was told of its beginning and it has no words."""
-        if alternatives and not self._believes(alternatives[0].words):
+        if alternatives and not self._believes(alternatives[0].words, self.options.minimum_evidence):
             alternatives = ()
         if alternatives:
             self._announce(alternatives[0].words[0].start)
@@ -329,16 +329,17 @@ class Session:
         if not self.options.partials or texts == self._shown.texts or waited < interval:
             return
         words = utterance.words(hypothesis.words)
-        if words and self._believes(words):
+        # Twice the evidence: a partial may yet lose some of it, and what was told once must be told to its end.
+        if words and self._believes(words, 2 * self.options.minimum_evidence):
             self._announce(words[0].start)
             start, end = words[0].start, words[-1].end
             self._events.append(Partial(self._number, *texts, words, start, end, self._lag()))
             self._shown = _Shown(texts, utterance.decoded)
 
-    def _believes(self, words: Sequence[Word]) -> bool:
+    def _believes(self, words: Sequence[Word], minimum: float) -> bool:
         """Whether these words may be told: there is evidence enough, or some of them were told already."""
-        evidence = sum(len(word.text) * word.confidence for word in words)
-        return self._shown is not _NOTHING_SHOWN or evidence >= self.options.minimum_evidence
+        evidence = sum(len(word.text) * word.confidence**2 for word in words)
+        return self._shown is not _NOTHING_SHOWN or evidence >= minimum
 
     def _lag(self) -> float:
         """Audio received but not decoded, in seconds; what the gate holds back as silence counts as decoded."""

@@ -94,7 +94,7 @@ export class Controls {
    */
   showNotice(text, { topic = "", action, good = false } = {}) {
     this.#noticeTopic = topic;
-    this.#noticeText.textContent = text;
+    if (this.#noticeText.textContent !== text) this.#noticeText.textContent = text;
     this.#noticeAction.hidden = !action;
     this.#noticeAction.textContent = action?.label ?? "";
     this.#action = action?.run ?? (() => {});

@@ -34,6 +34,7 @@ class Page {
   /** @type {number | null} seconds */
   #lag = null;
   #newestWord = 0;
+  #isFull = false;
 
   constructor() {
     this.#dialog = new SettingsDialog(this.#settings, (settings) => this.#settingsChanged(settings));
@@ -43,6 +44,7 @@ class Page {
     element("clear", HTMLButtonElement).addEventListener("click", () => this.#clear());
     element("large", HTMLButtonElement).addEventListener("click", () => this.#largeType(!isLargeType()));
     element("theme", HTMLButtonElement).addEventListener("click", () => this.#otherTheme());
+    this.#hideKey();
     this.#listenToMenu();
     this.#listenToKeys();
     this.#listenToWindow();
@@ -66,6 +68,7 @@ class Page {
     this.#transcript = withRecording(this.#transcript, this.#origin);
     this.#delays = new RecentMedian();
     this.#newestWord = 0;
+    this.#isFull = false;
     try {
       await this.#wakeLock.hold();
       await recording.run();
@@ -107,7 +110,7 @@ class Page {
    */
   #phaseChanged(phase, reason) {
     this.#controls.showPhase(phase);
-    if (phase === "waiting") {
+    if (phase === "waiting" && !this.#isFull) {
       const why = reason instanceof PlainError ? plainWords(reason) : "The connection was lost.";
       this.#controls.showNotice(`${why} Trying again; what you say is kept.`, { topic: "connection" });
     }
@@ -161,6 +164,7 @@ class Page {
 
   /** @param {boolean} full */
   #full(full) {
+    this.#isFull = full;
     const minutes = HELD_SECONDS / 60;
     const text = `The server has been away for too long: ${minutes} minutes of sound are kept, and no more can be. What is said now is not heard until it is back.`;
     if (full) this.#controls.showNotice(text, { topic: "full" });
@@ -275,6 +279,13 @@ class Page {
     const root = document.documentElement;
     if (this.#settings.theme) root.dataset.theme = this.#settings.theme;
     root.style.setProperty("--size", String(this.#settings.size));
+  }
+
+  /** A key that came with the address is kept for this tab, and is not for everyone to see. */
+  #hideKey() {
+    if (!location.hash) return;
+    saveSettings(this.#settings);
+    history.replaceState(null, "", location.pathname + location.search);
   }
 
   #listenToMenu() {

@@ -10,6 +10,7 @@ import { PlainError } from "./errors.js";
 const PACKET_SECONDS = 0.03;
 /** The browser renders audio in blocks of so many samples; packets are whole blocks. */
 const BLOCK = 128;
+const PATIENCE_MILLISECONDS = 1500;
 /** An audio thread that was stopped just now does not answer any more. */
 const FLUSH_MILLISECONDS = 500;
 
@@ -82,6 +83,8 @@ export class Microphone {
   /** Hand over packets, from the first one on. */
   begin() {
     this.#node.port.onmessage = ({ data }) => this.onpacket(data);
+    // A browser that wants to be touched first does not refuse: it only never begins.
+    setTimeout(() => this.#stateChanged(), PATIENCE_MILLISECONDS);
     return this.wake();
   }
 
@@ -100,9 +103,10 @@ export class Microphone {
       media.getTracks().forEach((track) => track.stop());
       return;
     }
+    const source = this.#connected(media);
     this.#release();
     this.#media = media;
-    this.#source = this.#connected(media);
+    this.#source = source;
   }
 
   /** Let go of the microphone; resolves when the last packet was handed over. */

@@ -31,7 +31,7 @@ class Packets extends AudioWorkletProcessor {
     if (this.filled === this.packet.length) this.hand(this.packet);
   }
 
-  /** @param {Int16Array} samples */
+  /** @param {Int16Array<ArrayBuffer>} samples */
   hand(samples) {
     const level = Math.sqrt(this.squares / Math.max(1, samples.length));
     const size = this.packet.length;

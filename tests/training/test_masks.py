@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from streaming_asr.model import Context
+from streaming_asr.model.masks import attention_mask, rows
 from training.masks import Chunking, frame_of_row, main_rows, visible, windows
 
 
@@ -38,10 +40,24 @@ def test_windows_hold_real_frames_before_and_nothing_behind_the_lookahead() -> N
 
 
 def test_main_rows_come_back_in_order() -> None:
-    rows = frame_of_row(Chunking(3, 2), 7)[None, :, None]
-    assert main_rows(rows, Chunking(3, 2), 7)[0, :, 0].tolist() == list(range(7))
+    numbered = frame_of_row(Chunking(3, 2), 7)[None, :, None]
+    assert main_rows(numbered, Chunking(3, 2), 7)[0, :, 0].tolist() == list(range(7))
 
 
 def test_impossible_chunks_are_refused() -> None:
     with pytest.raises(ValueError, match="chunk"):
         Chunking(0)
+
+
+@pytest.mark.parametrize("chunking", [Chunking(3), Chunking(4, 2), Chunking(2, 5, left=3), Chunking(3, 1, 4, 2)])
+def test_rows_see_what_the_library_s_masked_pass_lets_them_see(chunking: Chunking) -> None:
+    frames = 11
+    context = Context(chunking.chunk, chunking.lookahead, chunking.left, chunking.sinks)
+    layout = rows(frames, context)
+    here = frame_of_row(chunking, frames)
+    owner = torch.arange(len(here)) // chunking.window
+    order = [
+        int(torch.nonzero((here == frame) & (owner == chunk)))
+        for frame, chunk in zip(layout.positions, layout.chunks, strict=True)
+    ]
+    assert torch.equal(visible(chunking, frames)[order][:, order], attention_mask(layout, context))
