@@ -60,8 +60,8 @@ class SessionOptions:
     `agreement_delay_ms`: a word that the best beam ended so long ago is committed although other beams disagree.
     `partial_interval_ms`: at least so much audio between two partials; `partials=False` switches them off.
     `alternatives`: entries of a final's n-best list.
-    `minimum_evidence`: letters, each weighted by its word's squared confidence, that an utterance must have before anything of
-    it is told. What has less, as a few letters that a model reads into music, is never told.
+    `minimum_evidence`: letters, each weighted by its word's squared confidence, that an utterance must have before
+    anything of it is told. What has less, as a few letters that a model reads into music, is never told.
     """
 
     gate: GateOptions = field(default_factory=GateOptions)
