@@ -45,7 +45,7 @@ WAYS: Final[Mapping[str, tuple[float, float] | None]] = {
     "640 ms": (640.0, 0.0),
     "320 ms": (320.0, 0.0),
 }
-LEFT_MS: Final = 4000.0
+LEFT_MS: Final = 6400.0
 SINK_MS: Final = 320.0
 
 Recognize = Callable[[Samples], str]

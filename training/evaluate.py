@@ -56,10 +56,11 @@ def _paths(model: StreamingCtc, examples: Sequence[Example], chunking: Chunking 
 
 
 def word_error_rate(examples: Sequence[Example], texts: Sequence[str]) -> float:
-    """Substitutions, deletions and insertions per spoken word over all examples."""
+    """Substitutions, deletions and insertions per spoken word over all examples, whatever the case."""
     import jiwer
 
-    return float(jiwer.wer([example.transcript for example in examples], list(texts)))
+    spoken = [example.transcript.casefold() for example in examples]
+    return float(jiwer.wer(spoken, [text.casefold() for text in texts]))
 
 
 def evaluate(

@@ -16,17 +16,22 @@ import torch
 
 from training.checkpoints import average, read_config, read_weights, write_model
 
-LATENCY: Final = {"chunk_ms": 640, "lookahead_ms": 320, "left_ms": 4000, "sink_ms": 320}
-"""What the models here were trained for: a stream may choose otherwise."""
+LATENCY: Final = {"chunk_ms": 640, "lookahead_ms": 320, "left_ms": 6400, "sink_ms": 320}
+"""What the models here were trained for, in milliseconds; a stream may choose otherwise."""
 
 
 def export(
     models: Sequence[Path], target: Path, *, language_model: Path | None = None, precision: torch.dtype = torch.float32
 ) -> None:
-    """Writes the mean of some model folders, and the language model beside it if there is one."""
-    config: dict[str, Any] = read_config(models[0]) | {"streaming": LATENCY}
+    """Writes the mean of some model folders, and the language model beside it if there is one.
+
+    A target that exists already keeps its tokenizer and what only its configuration says.
+    """
+    exists = (target / "config.json").exists()
+    kept = read_config(target) if exists else {"streaming": LATENCY}
+    config: dict[str, Any] = kept | read_config(models[0])
     weights = average([read_weights(folder) for folder in models])
-    write_model(target, weights, config, models[0], precision=precision)
+    write_model(target, weights, config, None if exists else models[0], precision=precision)
     if language_model is not None:
         shutil.copytree(language_model, target / "language_model", dirs_exist_ok=True)
 

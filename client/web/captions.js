@@ -3,12 +3,12 @@
  *
  * @typedef {import("./transcript.js").Transcript} Transcript
  * @typedef {import("./transcript.js").Utterance} Utterance
- * @typedef {{soften: boolean, english: boolean}} Lettering
+ * @typedef {{sentences: boolean, english: boolean}} Lettering
  */
 
 import { clockText, element } from "./dom.js";
 import { Follower } from "./follow.js";
-import { softened, softenedLive } from "./lettering.js";
+import { asSentence, liveAsSentence } from "./lettering.js";
 
 /** A screen reader has read these by the time that more have come. */
 const ANNOUNCED = 5;
@@ -61,7 +61,7 @@ export class Captions {
     const key = JSON.stringify(lettering);
     const grown = key === this.#lettering && this.#shown.every((shown, index) => shown === utterances[index]);
     const fresh = grown ? utterances.slice(this.#shown.length) : utterances;
-    const items = fresh.map((utterance) => item(lettering.soften ? softened(utterance, lettering.english) : utterance));
+    const items = fresh.map((utterance) => item(lettering.sentences ? asSentence(utterance, lettering.english) : utterance));
     if (grown) this.#list.append(...items);
     else this.#list.replaceChildren(...items);
     this.#shown = utterances;
@@ -72,8 +72,8 @@ export class Captions {
    * @param {import("./transcript.js").Live | null} live
    * @param {Lettering} lettering
    */
-  #showLive(live, { soften, english }) {
-    const { committed, tail } = live && soften ? softenedLive(live, english) : (live ?? { committed: "", tail: "" });
+  #showLive(live, { sentences, english }) {
+    const { committed, tail } = live && sentences ? liveAsSentence(live, english) : (live ?? { committed: "", tail: "" });
     this.#live.hidden = live === null;
     this.#live.classList.toggle("wordless", !committed && !tail);
     this.#liveTime.textContent = live ? clockText(live.start) : "";

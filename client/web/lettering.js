@@ -1,12 +1,12 @@
 /**
- * Many models write capitals only. These functions set such text in small letters, as one would write it; text that has
- * small letters of its own stays as it is.
+ * Many models know one letter case only. These functions write such text as a sentence: a capital first, small letters
+ * after it. Text that has both cases of its own stays as it is.
  *
  * @typedef {import("./transcript.js").Utterance} Utterance
  */
 
 /** @param {string} text */
-const onlyCapitals = (text) => text !== text.toLowerCase() && text === text.toUpperCase();
+const hasOneCase = (text) => text === text.toUpperCase() || text === text.toLowerCase();
 
 /**
  * @param {string} text
@@ -23,12 +23,12 @@ function capitalized(text) {
 }
 
 /**
- * The committed text and the tail of an utterance, the first letter of which is a capital.
+ * The committed text and the tail of an utterance.
  * @param {{committed: string, tail: string}} live
  * @param {boolean} english
  */
-export function softenedLive({ committed, tail }, english) {
-  if (!onlyCapitals(`${committed} ${tail}`)) return { committed, tail };
+export function liveAsSentence({ committed, tail }, english) {
+  if (!hasOneCase(`${committed} ${tail}`)) return { committed, tail };
   const [first, second] = [lowered(committed, english), lowered(tail, english)];
   return first ? { committed: capitalized(first), tail: second } : { committed: first, tail: capitalized(second) };
 }
@@ -38,8 +38,8 @@ export function softenedLive({ committed, tail }, english) {
  * @param {boolean} english
  * @returns {Utterance}
  */
-export function softened(utterance, english) {
-  if (!onlyCapitals(utterance.text)) return utterance;
+export function asSentence(utterance, english) {
+  if (!hasOneCase(utterance.text)) return utterance;
   const words = utterance.words.map((word, index) => {
     const text = lowered(word.text, english);
     return { ...word, text: index === 0 ? capitalized(text) : text };

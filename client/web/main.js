@@ -6,7 +6,7 @@ import { element } from "./dom.js";
 import { PlainError, plainWords } from "./errors.js";
 import { FORMATS } from "./export.js";
 import { RecentMedian } from "./latency.js";
-import { softened } from "./lettering.js";
+import { asSentence } from "./lettering.js";
 import { HELD_SECONDS, Recording } from "./recording.js";
 import { WakeLock, isLargeType, setLargeType } from "./screen.js";
 import { SettingsDialog } from "./settings_dialog.js";
@@ -188,11 +188,11 @@ class Page {
   /** The utterances as they are shown, copied and saved. */
   #written() {
     const { utterances } = this.#transcript;
-    return this.#settings.soften ? utterances.map((utterance) => softened(utterance, this.#english)) : utterances;
+    return this.#settings.sentences ? utterances.map((utterance) => asSentence(utterance, this.#english)) : utterances;
   }
 
   #show() {
-    this.#captions.show(this.#transcript, { soften: this.#settings.soften, english: this.#english });
+    this.#captions.show(this.#transcript, { sentences: this.#settings.sentences, english: this.#english });
     const empty = this.#transcript.utterances.length === 0;
     element("copy", HTMLButtonElement).disabled = empty;
     for (const button of document.querySelectorAll("#save button")) {

@@ -6,7 +6,7 @@
  * @property {string} language
  * @property {string} hotwords as they were typed
  * @property {number} size of the text, 1 is normal
- * @property {boolean} soften whether text in capitals is shown in small letters
+ * @property {boolean} sentences whether text of one letter case is written as sentences
  * @property {boolean} cleaning whether the browser removes echo and noise
  * @property {"" | "light" | "dark"} theme
  * @property {string} key
@@ -21,7 +21,7 @@ const DEFAULTS = Object.freeze({
   language: "",
   hotwords: "",
   size: 1,
-  soften: true,
+  sentences: true,
   cleaning: false,
   theme: "",
   key: "",

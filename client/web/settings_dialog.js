@@ -71,7 +71,7 @@ export class SettingsDialog {
       hotwords: value("hotwords"),
       key: value("key"),
       size: Number(value("size")),
-      soften: checked("soften"),
+      sentences: checked("sentences"),
       cleaning: checked("cleaning"),
     };
     this.#changed(this.#settings);

@@ -139,7 +139,7 @@ def run_server(settings: Settings) -> None:
     service = Service(settings, load=lambda: load_recognition(settings), keys=keys)
     page = f"{'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}/"
     logger.info("loading", extra={"page": page, "keys": keys is not None})
-    typer.echo(f"Live captions: {page}")
+    typer.echo(f"Live captions: {page}", err=settings.wyoming_stdio)
     run(create_application(service), service, settings)
 
 

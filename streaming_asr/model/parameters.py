@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,10 @@ class Linear(Protocol):
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
 
 
+TYPICAL_ROWS: Final = 32
+"""Rows for which the order of packed weights is chosen; it serves other numbers as well."""
+
+
 @dataclass(frozen=True, slots=True)
 class FloatLinear:
     """An affine map in floating point; `weight` is (outputs, inputs), `bias` (outputs,) or None."""
@@ -32,6 +36,34 @@ class FloatLinear:
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
         """(..., inputs) -> (..., outputs)."""
         return F.linear(inputs, self.weight, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedLinear:
+    """An affine map in float32 on the CPU whose weight lies in the order in which oneDNN reads it.
+
+    A step multiplies few rows with many weights; packed once, they are read about 1.5 times faster than as they come.
+    """
+
+    weight: torch.Tensor
+    """(outputs, inputs), opaque."""
+    bias: torch.Tensor | None
+
+    @classmethod
+    def of(cls, weight: torch.Tensor, bias: torch.Tensor | None) -> PackedLinear:
+        """Pack a weight (outputs, inputs)."""
+        return cls(torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), TYPICAL_ROWS), bias)
+
+    @staticmethod
+    def works(weight: torch.Tensor) -> bool:
+        """Whether this build of torch packs weights of this kind."""
+        built = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        return built and weight.device.type == "cpu" and weight.dtype == torch.float32
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        product = torch.ops.mkldnn._linear_pointwise(inputs.contiguous(), self.weight, self.bias, "none", [], "")
+        return cast(torch.Tensor, product)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +116,7 @@ class Weights:
         """The affine map with this weight (outputs, inputs), in int8 where that is asked for and pays."""
         if self.quantized and weight.shape[1] >= SMALLEST_QUANTIZED:
             return QuantizedLinear.of(weight, bias)
-        return FloatLinear(weight.contiguous(), bias)
+        return PackedLinear.of(weight, bias) if PackedLinear.works(weight) else FloatLinear(weight.contiguous(), bias)
 
     def norm(self, name: str, width: int, epsilon: float) -> LayerNorm:
         """The layer norm `name`.weight, `name`.bias, both (width,)."""

@@ -35,7 +35,7 @@ def test_its_shape_is_made_for_streaming(folder: Path) -> None:
     assert config["num_conv_pos_embeddings"] <= 16
     assert config["do_stable_layer_norm"]
     assert config["feat_extract_norm"] == "layer"
-    assert config["streaming"] == {"chunk_ms": 640, "lookahead_ms": 320, "left_ms": 4000, "sink_ms": 320}
+    assert (config["streaming"]["chunk_ms"], config["streaming"]["lookahead_ms"]) == (640, 320)
 
 
 def test_stock_transformers_gives_the_same_logits(folder: Path) -> None:

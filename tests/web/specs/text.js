@@ -1,7 +1,7 @@
 import { clockText } from "/dom.js";
 import { PlainError, plainWords } from "/errors.js";
 import { CaptureClock, RecentMedian } from "/latency.js";
-import { softened, softenedLive } from "/lettering.js";
+import { asSentence, liveAsSentence } from "/lettering.js";
 import { packetSamples } from "/microphone.js";
 import { loadSettings, parsedHotwords } from "/settings.js";
 import { equal } from "./check.js";
@@ -12,23 +12,27 @@ const utterance = (text) => ({
   words: text.split(" ").map((word) => ({ text: word, start: 0, end: 1, confidence: 1 })),
 });
 
+export function test_small_letters_become_a_sentence() {
+  equal(asSentence(utterance("when i say i'll stay"), true).text, "When I say I'll stay");
+}
+
 export function test_capitals_become_a_sentence() {
-  const { text, words } = softened(utterance("WHEN I SAY I'LL STAY IN HAWAII"), true);
+  const { text, words } = asSentence(utterance("WHEN I SAY I'LL STAY IN HAWAII"), true);
   equal(text, "When I say I'll stay in hawaii");
   equal(words.map(({ text }) => text).join(" "), text);
 }
 
 export function test_i_is_a_word_of_english_only() {
-  equal(softened(utterance("GATTI I CANI"), false).text, "Gatti i cani");
+  equal(asSentence(utterance("GATTI I CANI"), false).text, "Gatti i cani");
 }
 
-export function test_text_with_small_letters_or_without_any_stays() {
-  for (const text of ["NASA says so", "今日は", "12"]) equal(softened(utterance(text), true).text, text);
+export function test_text_with_both_cases_or_with_none_stays() {
+  for (const text of ["NASA says so", "今日は", "12"]) equal(asSentence(utterance(text), true).text, text);
 }
 
 export function test_committed_and_tail_are_one_sentence() {
-  equal(softenedLive({ committed: "THE WORDS", tail: "I SA" }, true), { committed: "The words", tail: "I sa" });
-  equal(softenedLive({ committed: "", tail: "THE" }, true), { committed: "", tail: "The" });
+  equal(liveAsSentence({ committed: "THE WORDS", tail: "I SA" }, true), { committed: "The words", tail: "I sa" });
+  equal(liveAsSentence({ committed: "", tail: "THE" }, true), { committed: "", tail: "The" });
 }
 
 export function test_hotwords_are_read_as_they_are_typed() {
