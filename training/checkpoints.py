@@ -98,6 +98,7 @@ def write_model(
         for name, value in whole.items()
     }
     save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     (folder / "config.json").write_text(json.dumps(dict(config), indent=2, sort_keys=True) + "\n", encoding="utf-8")
     for name in ("vocab.json", "preprocessor_config.json", "tokenizer_config.json"):
         if source is not None and (source / name).exists():

@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=3, help="occurrences that make a word known")
     parser.add_argument("--words", type=int, default=60_000, help="known words at most")
     parser.add_argument("--ngrams", type=int, default=270_000, help="n-grams of two words and more that are kept")
+    parser.add_argument("--lower-case", action="store_true", help="for models whose tokenizer lowers the case")
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--beta", type=float, default=1.5)
     parser.add_argument("--build-binary", type=Path, help="KenLM's tool of that name")
@@ -130,6 +131,8 @@ def main() -> None:
     held_out = [one.transcript for one in corpus.part("dev").utterances] if corpus else []
     free = read_sentences(path for path in files if path.name != "SOURCES.txt")
     sentences = [*without(free, held_out), *without(dict.fromkeys(spoken), held_out)]
+    if options.lower_case:
+        sentences = [one.lower() for one in sentences]
     words = choose_words(sentences, options.least, options.words)
     orders = prune(estimate(encode_sentences(sentences, words), options.order, len(words) + 3), options.ngrams)
     write_folder(options.folder, orders, words, (options.alpha, options.beta), options.build_binary)

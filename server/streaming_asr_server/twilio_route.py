@@ -64,8 +64,12 @@ def authenticate(service: Service, connection: HTTPConnection) -> Principal:
     token = service.settings.twilio_auth_token
     if not token:
         return caller(service, connection)
-    url = service.settings.twilio_url or f"wss://{connection.headers.get('host', '')}{connection.url.path}"
-    if not is_signed(token, spellings(url), connection.headers.get(HEADER)):
+    url = service.settings.twilio_url or f"wss://{connection.headers.get('host', '')}{connection.scope['path']}"
+    try:
+        signed = is_signed(token, spellings(url), connection.headers.get(HEADER))
+    except ValueError as error:
+        raise Refusal(400, "bad_host", f"{url!r:.200} is not an address") from error
+    if not signed:
         raise Refusal(403, "bad_signature", f"X-Twilio-Signature is not that of {url!r:.200}; see twilio_url")
     return PRINCIPAL
 

@@ -57,7 +57,7 @@ class PackedLinear:
     @staticmethod
     def works(weight: torch.Tensor) -> bool:
         """Whether this build of torch packs weights of this kind."""
-        built = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        built = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
         return built and weight.device.type == "cpu" and weight.dtype == torch.float32
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, TypeAlias
@@ -21,13 +22,13 @@ from tests.web.watching import Watched, audio_sent, watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
-PERIOD = 1.5
+PERIOD = 1.0
 
 
 def sentences() -> Samples:
-    """A tone of 0.6 s and silence of 0.9 s, again and again: an utterance of six words every 1.5 s."""
+    """A tone of 0.5 s and silence of 0.5 s, again and again: an utterance of five words every second."""
     times = np.arange(90 * SAMPLE_RATE) / SAMPLE_RATE
-    loud = (times % PERIOD > 0.6) & (times % PERIOD < 1.2)
+    loud = times % PERIOD > 0.5
     samples: Samples = (0.3 * loud * np.sin(2 * np.pi * 400 * times)).astype(np.float32)
     return samples
 
@@ -142,7 +143,7 @@ def test_a_server_that_was_killed_and_restarted_loses_no_word(open_page: OpenPag
     assert [started["resumed"] for started in watched.messages("started")] == ["no", "position"]
     starts = [final["start"] for final in watched.messages("final")]
     assert starts == pytest.approx([starts[0] + PERIOD * number for number in range(len(starts))], abs=0.11)
-    assert {len(text.split()) for text in watched.finals()[:-1]} <= {6, 7}
+    assert {len(text.split()) for text in watched.finals()[:-1]} <= {5, 6}
     (finished,) = watched.messages("finished")
     assert finished["samples"] == len(audio_sent(watched.sockets))
 
@@ -159,13 +160,18 @@ def test_beyond_the_bound_the_page_says_what_it_did_not_hear(open_page: OpenPage
         watched.page.wait_for_timeout(1500)
         way.mend()
         watched.page.get_by_text("were not heard").wait_for()
-        finals = len(watched.finals())
-        until_finals(watched, finals + 1)
+        until_times_are_shifted(watched, by=1.0)
         watched.stop()
     (finished,) = watched.messages("finished")
     assert finished["samples"] == len(audio_sent(watched.sockets))
-    shown = starts_shown(watched)[-1]
-    assert shown > watched.messages("final")[-1]["start"] + 1
+
+
+def until_times_are_shifted(watched: Watched, *, by: float) -> None:
+    """Wait for an utterance after the gap: on the page it stands later than on the clock of the stream."""
+    deadline = time.monotonic() + 20
+    while not starts_shown(watched)[-1] > watched.messages("final")[-1]["start"] + by:
+        assert time.monotonic() < deadline, f"the last one is at {starts_shown(watched)[-1]}"
+        watched.page.wait_for_timeout(100)
 
 
 def starts_shown(watched: Watched) -> list[float]:
@@ -226,7 +232,7 @@ def test_a_second_recording_goes_on_below_the_first(open_page: OpenPage) -> None
         watched.stop()
     starts = starts_shown(watched)
     assert starts == sorted(starts)
-    assert starts[1] > starts[0] + 1
+    assert starts[1] > starts[0] + 0.8
 
 
 def test_a_transcript_can_be_cleared_and_brought_back(open_page: OpenPage) -> None:

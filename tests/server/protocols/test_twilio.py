@@ -190,6 +190,32 @@ def test_media_before_the_start_is_dropped_and_a_stop_closes() -> None:
     assert codec.receive(STOP) == [HangUp(1000)]
 
 
+MESSAGES = st.one_of(
+    st.sampled_from([CONNECTED, STOP, start(), start("inbound", "outbound"), "nonsense", "{}"]),
+    st.builds(media, st.binary(max_size=4), st.integers(0, 10**6) | st.none(), st.sampled_from(["inbound", "x"])),
+    st.dictionaries(
+        st.sampled_from(["event", "start", "media", "dtmf"]),
+        st.sampled_from(["start", "media", "dtmf"]) | st.integers() | st.dictionaries(st.text(max_size=2), st.none()),
+    ).map(json.dumps),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(MESSAGES, max_size=12))
+def test_any_sequence_of_messages_leaves_the_codec_in_a_documented_state(raw: list[str]) -> None:
+    listener = Listener()
+    codec, opened, over = TwilioCodec(listener), 0, False
+    for message in raw:
+        actions = codec.receive(message)
+        assert not over or actions == []
+        opened += sum(isinstance(action, Open) for action in actions)
+        assert opened == 1 or all(isinstance(action, HangUp) for action in actions)
+        over = over or any(isinstance(action, Finish | HangUp) for action in actions)
+    codec.lost()
+    assert opened <= 1
+    assert listener.kinds().count("call_started") == listener.kinds().count("call_ended") == opened
+
+
 # The clock of a track.
 
 
@@ -387,6 +413,12 @@ async def test_only_twilio_may_call_when_its_token_is_known() -> None:
         assert await status(url, Authorization="Bearer good") == 403, "a key is no signature"
         assert await status(f"{url}/CA1/events", **good) == 401
         assert await status(f"{url}/CA1/events", Authorization="Bearer good") == 101
+
+
+@pytest.mark.anyio
+async def test_a_host_that_cannot_be_is_refused() -> None:
+    async with serving(twilio_auth_token=TOKEN) as server:
+        assert await status(f"{server.url}/v1/twilio", Host="asr.example:99999") == 400
 
 
 @pytest.mark.anyio

@@ -339,3 +339,17 @@ async def test_a_port_that_is_taken_ends_the_server_with_the_reason() -> None:
         settings = Settings(vosk_port=taken.getsockname()[1])
         async with local_server(ScriptedRecognition, settings) as server:
             assert "cannot be used" in str(server.service.failure)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_stops_closes_its_port_with_1012_and_is_gone() -> None:
+    port = free_port()
+    settings = Settings(vosk_port=port, grace_seconds=0.1)
+    async with local_server(ScriptedRecognition, settings):
+        websocket = await connect(f"ws://127.0.0.1:{port}")
+        await websocket.send(PCM)
+        await websocket.recv()
+    await asyncio.wait_for(websocket.wait_closed(), 5)
+    assert websocket.close_code == 1012
+    with pytest.raises(OSError, match=r"refused|failed"):
+        await connect(f"ws://127.0.0.1:{port}")

@@ -261,6 +261,29 @@ def test_the_languages_told_are_those_of_the_model() -> None:
     assert languages(Settings(model="somebody/else")) == []
 
 
+KINDS = ("describe", "ping", "transcribe", "audio-start", "audio-chunk", "audio-stop", "other")
+EVENTS = st.builds(
+    wire,
+    st.sampled_from(KINDS),
+    st.sampled_from([FORMAT, FORMAT, {}, {"rate": None}, {"language": 7, "transcript_names": "x"}]),
+    st.binary(max_size=4),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(EVENTS | st.binary(max_size=3), max_size=10))
+def test_any_sequence_of_events_leaves_the_codec_in_a_documented_state(raw: list[bytes]) -> None:
+    made, opened, over = codec(), False, False
+    for piece in raw:
+        actions = made.receive(piece)
+        assert not over or actions == []
+        for action in actions:
+            assert isinstance(action, Send | HangUp | Open) or opened
+            opened = opened or isinstance(action, Open)
+            over = over or isinstance(action, Finish | HangUp)
+        assert made.finishing == over
+
+
 # On a real socket.
 
 SAID = [0, 0, 200, 300, 0, 0, 0, 400]

@@ -1,0 +1,69 @@
+"""Takes the pictures of the caption page in the documentation: `python -m tests.web.screenshots [FONT]`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.sync_api import sync_playwright
+
+from tests.web.browsers import launched
+from tests.web.serving import as_microphone, demo, serving
+
+IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
+SPOKEN_SECONDS: Final = 13.0
+STUDIO: Final = "linear-gradient(120deg, #7fa6b8, #e8d9b5 60%, #b86f50)"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One view of the page in the middle of a sentence."""
+
+    name: str
+    width: int = 1120
+    height: int = 640
+    scheme: str = "light"
+    path: str = "/"
+    before: tuple[str, ...] = field(default=("#start",))
+    background: str = ""
+
+
+PICTURES: Final = (
+    Picture("caption-page"),
+    Picture("caption-page-dark", scheme="dark"),
+    Picture("caption-page-phone", 390, 760),
+    Picture("caption-page-large", before=("#large", "#start")),
+    Picture("caption-page-overlay", path="/?overlay=1", before=(), background=STUDIO),
+)
+
+
+def take(browser: Any, address: str, picture: Picture, font: str | None) -> None:
+    size = {"width": picture.width, "height": picture.height}
+    context = browser.new_context(viewport=size, color_scheme=picture.scheme)
+    page = context.new_page()
+    page.goto(address + picture.path)
+    style = "([name, value]) => document.documentElement.style.setProperty(name, value)"
+    if font is not None:
+        page.evaluate(style, ["--sans", f"{font}, sans-serif"])
+    if picture.background:
+        page.evaluate(style, ["background", picture.background])
+    for button in picture.before:
+        page.click(button)
+    page.wait_for_timeout(SPOKEN_SECONDS * 1000)
+    page.screenshot(path=IMAGES / f"{picture.name}.png")
+    context.close()
+
+
+def main(font: str | None = None) -> None:
+    with tempfile.TemporaryDirectory() as folder, serving() as address, sync_playwright() as playwright:
+        browser = launched(playwright, as_microphone(demo(), Path(folder) / "demo.wav"))
+        for picture in PICTURES:
+            take(browser, address, picture, font)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
