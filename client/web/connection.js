@@ -240,7 +240,7 @@ export class Connection {
 
   /** Say that we are still there; and notice a server that is not. */
   #watch() {
-    if (this.#socket === null) return;
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
     const now = performance.now();
     const silent = now - this.#heard > SILENT_MILLISECONDS;
     if (silent && this.#spoken > this.#heard) this.#interrupt();

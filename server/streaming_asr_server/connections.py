@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from starlette.requests import HTTPConnection
@@ -14,8 +14,9 @@ from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr_server.admission import Refusal
 from streaming_asr_server.authentication import Principal, chosen_subprotocol, origin_allowed, presented_key
 from streaming_asr_server.native import NativeCodec
+from streaming_asr_server.outbox import Outgoing
 from streaming_asr_server.parking import Opened
-from streaming_asr_server.pump import Codec, Pump
+from streaming_asr_server.pump import Codec, Pump, PumpRules
 from streaming_asr_server.service import Service
 
 logger = logging.getLogger(__name__)
@@ -78,10 +79,15 @@ async def serve_codec(
     principal: Principal,
     codec: Codec,
     *,
+    rules: PumpRules | None = None,
+    greeting: Sequence[Outgoing] = (),
     subprotocol: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> ProtocolError | None:
-    """Accept a websocket and pump it through a codec to its end."""
+    """Accept a websocket, say the greeting, and pump it through a codec to its end.
+
+    `rules` None are the server's own. Returns the error that ended the connection, if one did.
+    """
     meter, sessions = service.meter(principal), service.sessions
 
     def open_session(start: Start) -> Opened:
@@ -91,7 +97,8 @@ async def serve_codec(
 
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
     await websocket.accept(subprotocol, pairs)
-    pump = Pump(websocket, codec, sessions=sessions, open_session=open_session, rules=service.pump_rules)
+    pump = Pump(websocket, codec, sessions=sessions, open_session=open_session, rules=rules or service.pump_rules)
+    pump.outbox.put(greeting)
     service.connections.add(pump.fail)
     try:
         error = await pump.run()

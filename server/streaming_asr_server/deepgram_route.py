@@ -16,8 +16,7 @@ from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr_server.admission import Refusal
 from streaming_asr_server.authentication import Principal, presented_key
 from streaming_asr_server.bridge import Bridge
-from streaming_asr_server.connections import serve_websocket
-from streaming_asr_server.foreign import serve_bridge
+from streaming_asr_server.connections import serve_codec, serve_websocket
 from streaming_asr_server.protocols.deepgram import IDLE_SECONDS, DeepgramCodec
 from streaming_asr_server.protocols.deepgram_messages import Request
 from streaming_asr_server.protocols.deepgram_options import Listen, UnusableQueryError, parse
@@ -36,7 +35,7 @@ async def serve_deepgram(service: Service, websocket: WebSocket) -> None:
         listen = _listen(service, websocket)
         request = _request(service, request_id)
         scheme, _ = _offered(websocket.scope.get("subprotocols", ()))
-        return await serve_bridge(
+        return await serve_codec(
             service,
             websocket,
             principal,

@@ -16,8 +16,7 @@ from streaming_asr_server.admission import Refusal
 from streaming_asr_server.authentication import Principal, presented_key
 from streaming_asr_server.bridge import Bridge
 from streaming_asr_server.client_secrets import LONGEST_SECONDS, SHORTEST_SECONDS, USUAL_SECONDS, ClientSecrets
-from streaming_asr_server.connections import check_origin, serve_websocket
-from streaming_asr_server.foreign import serve_bridge
+from streaming_asr_server.connections import check_origin, serve_codec, serve_websocket
 from streaming_asr_server.protocols.openai_messages import Dialect
 from streaming_asr_server.protocols.openai_realtime import OpenAICodec
 from streaming_asr_server.protocols.openai_session import InvalidSettingError, Settings
@@ -45,7 +44,7 @@ async def serve_realtime(service: Service, client_secrets: ClientSecrets, websoc
             session_id=f"sess_{secrets.token_hex(12)}",
             expires_at=int(service.now() + lifetime),
         )
-        return await serve_bridge(
+        return await serve_codec(
             service,
             websocket,
             principal,

@@ -17,8 +17,7 @@ from streaming_asr_server import outbox as outboxes
 from streaming_asr_server.admission import Refusal
 from streaming_asr_server.authentication import ANYONE, Principal, presented_key
 from streaming_asr_server.bridge import Bridge
-from streaming_asr_server.connections import caller, check_origin, refusal_response, serve_websocket
-from streaming_asr_server.foreign import serve_bridge
+from streaming_asr_server.connections import caller, check_origin, refusal_response, serve_codec, serve_websocket
 from streaming_asr_server.protocols.twilio import TwilioCodec
 from streaming_asr_server.protocols.twilio_messages import Call
 from streaming_asr_server.protocols.twilio_signature import HEADER, is_signed, spellings
@@ -49,7 +48,7 @@ class TwilioEndpoint:
         codec = TwilioCodec(self._tell)
         rules = self._service.pump_rules
         try:
-            return await serve_bridge(self._service, websocket, principal, Bridge(codec), rules=rules)
+            return await serve_codec(self._service, websocket, principal, Bridge(codec), rules=rules)
         finally:
             codec.lost()
 

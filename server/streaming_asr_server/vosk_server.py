@@ -17,8 +17,7 @@ from starlette.websockets import WebSocket
 from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.authentication import Principal
 from streaming_asr_server.bridge import Bridge
-from streaming_asr_server.connections import serve_websocket
-from streaming_asr_server.foreign import serve_bridge
+from streaming_asr_server.connections import serve_codec, serve_websocket
 from streaming_asr_server.protocols.vosk import VoskCodec, VoskDefaults
 from streaming_asr_server.pump import PumpRules
 from streaming_asr_server.running import uvicorn_config
@@ -34,7 +33,7 @@ async def serve_vosk(service: Service, websocket: WebSocket) -> None:
         settings = service.settings
         # The original waits for ever; pings find out who has gone, and the length of a stream bounds the rest.
         patience = settings.stream_seconds
-        return await serve_bridge(
+        return await serve_codec(
             service,
             websocket,
             principal,

@@ -17,7 +17,7 @@ from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.admission import Refusal
 from streaming_asr_server.authentication import Principal
 from streaming_asr_server.bridge import Bridge
-from streaming_asr_server.foreign import serve_bridge
+from streaming_asr_server.connections import serve_codec
 from streaming_asr_server.protocols.wyoming import DONE, WyomingCodec
 from streaming_asr_server.protocols.wyoming_events import EventReader, Program, bare_language, encode
 from streaming_asr_server.pump import Instruction, PumpRules, Reply, Tell
@@ -119,8 +119,7 @@ class WyomingServer:
             await _part(reader, writer)
         finally:
             self._connections -= 1
-            writer.close()
-            asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, writer.transport.abort)
+            await _close(writer)
 
     async def _transcribe_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         most = self._service.settings.max_streams + _MORE_CONNECTIONS
@@ -144,7 +143,7 @@ class WyomingServer:
         scope = {"type": "websocket", "path": "/wyoming", "headers": [], "query_string": b""}
         idle = service.settings.idle_seconds
         with ExitStack() as place:
-            error = await serve_bridge(
+            error = await serve_codec(
                 service,
                 WebSocket(scope, socket.receive, socket.send),
                 PRINCIPAL,
@@ -230,6 +229,18 @@ async def _part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 writer.write_eof()
             while await reader.read(_READ_BYTES):
                 pass
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection; one whose client does not read is cut off. Cancelled, it is left to close by itself."""
+    writer.close()
+    try:
+        async with asyncio.timeout(_FAREWELL_SECONDS):
+            await writer.wait_closed()
+    except TimeoutError:
+        writer.transport.abort()
+    except ConnectionError:
+        logger.debug("a connection ended before it was closed")
 
 
 def _log(error: ProtocolError | None) -> None:

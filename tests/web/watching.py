@@ -45,7 +45,7 @@ class Watched:
 
     def finals(self) -> list[str]:
         """The utterances of the transcript, as they stand on the page."""
-        texts: list[str] = self.page.locator("#utterances li > span").all_inner_texts()
+        texts: list[str] = self.page.locator("#utterances li > span").all_text_contents()
         return texts
 
     def messages(self, *kinds: str) -> list[Message]:
