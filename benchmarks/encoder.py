@@ -1,8 +1,8 @@
 """Encoder: how near to transformers, and what streaming costs beside transformers' offline pass and a sliding window.
 
-Run it as `python -m benchmarks.encoder [--quick]`. Networks have random weights, since neither cost nor rounding depends
-on what they know. Costs are CPU time of one thread on the same audio, alternating between the ways so that all of them
-meet the same load, best of some rounds; the ratios are what to compare.
+Run it as `python -m benchmarks.encoder [--quick]`. Networks have random weights: neither cost nor rounding depends on
+what they know. Costs are CPU time of one thread on the same audio, alternating between the ways so that all of them meet
+the same load, best of some rounds; the ratios are what to compare.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def audio(seconds: float) -> Samples:
     """Noise whose loudness comes and goes as that of speech does."""
     count = round(seconds * SAMPLE_RATE)
     loudness = 0.05 + 0.1 * np.abs(np.sin(np.arange(count) * (2 * np.pi * 2.5 / SAMPLE_RATE)))
-    return (np.random.default_rng(0).normal(size=count) * loudness).astype(np.float32)
+    noise: Samples = (np.random.default_rng(0).normal(size=count) * loudness).astype(np.float32)
+    return noise
 
 
 def normalized(samples: Samples) -> torch.Tensor:
@@ -153,11 +154,9 @@ def compare_costs(name: str, changes: Mapping[str, Any], seconds: float, rounds:
         "sliding window, float32": streaming(lambda: single.slide(context), samples),
     }
     with torch.inference_mode():
-        for way in ways.values() if rounds > 1 else ():
-            way()
-        # The sliding window is by far the dearest; one round of it tells enough.
         costs = {way: [cost(run)] for way, run in ways.items()}
         for _ in range(rounds - 1):
+            # The sliding window is by far the dearest; one round of it tells enough.
             for way in [way for way in ways if not way.startswith("sliding")]:
                 costs[way].append(cost(ways[way]))
     report(name, seconds, {way: min(found) for way, found in costs.items()})
@@ -193,7 +192,7 @@ def main() -> None:
         compare_families(3 if arguments.quick else 10)
     for name, changes in (("base size, 95 M", BASE), ("XLSR size, 315 M", XLSR)):
         compare_costs(name, changes, seconds=15 if arguments.quick else 60, rounds=1 if arguments.quick else 3)
-        gc.collect()
+        gc.collect()  # hundreds of MiB of weights, which the next network needs
 
 
 if __name__ == "__main__":

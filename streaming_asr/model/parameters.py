@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from streaming_asr.errors import CheckpointError
-from streaming_asr.model.quantization import QuantizedLinear
+from streaming_asr.model.quantization import TYPICAL_ROWS, QuantizedLinear
 
 SMALLEST_QUANTIZED: Final = 32
 """Inputs below which an int8 product costs more than it saves."""
@@ -20,10 +20,6 @@ class Linear(Protocol):
     """An affine map of the last dimension: (..., inputs) -> (..., outputs)."""
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor: ...
-
-
-TYPICAL_ROWS: Final = 32
-"""Rows for which the order of packed weights is chosen; it serves other numbers as well."""
 
 
 @dataclass(frozen=True, slots=True)
