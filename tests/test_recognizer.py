@@ -17,6 +17,7 @@ import soundfile
 import streaming_asr
 from streaming_asr import (
     AudioError,
+    DeviceError,
     EndpointOptions,
     Final,
     GateOptions,
@@ -226,3 +227,9 @@ def test_without_kenlm_one_line_says_what_is_missing(
     with caplog.at_level(logging.WARNING), Recognizer.load(folder) as recognizer:
         assert recognizer.language_model is None
     assert "pip install 'streaming-asr[lm]'" in caplog.text
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:77"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(DeviceError, match=f"device '{device}' cannot be used"):
+        Recognizer.load(device=device)

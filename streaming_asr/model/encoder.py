@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from streaming_asr.audio import FloatArray
-from streaming_asr.errors import OptionError
+from streaming_asr.errors import DeviceError, OptionError
 from streaming_asr.model.config import Config
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import FeatureEncoder
@@ -100,11 +100,11 @@ class Encoder:
         """Build the encoder of a checkpoint.
 
         Raises CheckpointError if weights are missing or the family is not supported, OptionError on a precision that is
-        unknown or that the device does not have.
+        unknown or that the device does not have, DeviceError if the device is not there.
         """
         if precision not in get_args(Precision):
             raise OptionError(f"precision is {precision!r}, known are {', '.join(get_args(Precision))}")
-        place = torch.device(device)
+        place = _place(device)
         if precision == "int8" and place.type != "cpu":
             raise OptionError(f"precision int8 runs on the CPU only, the device is {place}; use bfloat16 there")
         weights = Weights(checkpoint.weights, place, DTYPES[precision], quantized=precision == "int8")
@@ -222,3 +222,14 @@ class Encoder:
                 stream.lease.give_back()
             stream.lease = lease
         return Entry(stream, job, stream.lease.row)
+
+
+def _place(device: str | torch.device) -> torch.device:
+    """The device, tried out: a build of torch without it says so only when it is used."""
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DeviceError(f"device {str(device)!r} cannot be used ({reason}); 'cpu' always can") from error
+    return place

@@ -15,7 +15,7 @@ from tests.web.serving import as_microphone, demo, serving
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 SPOKEN_SECONDS: Final = 13.0
-STUDIO: Final = "linear-gradient(120deg, #7fa6b8, #e8d9b5 60%, #b86f50)"
+STUDIO: Final = "#8399a3"
 
 
 @dataclass(frozen=True)

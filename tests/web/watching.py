@@ -87,9 +87,14 @@ def watch(page: Any) -> Watched:
     watched = Watched(page)
     page.on("websocket", lambda websocket: watched.sockets.append(_recorded(websocket)))
     page.on("pageerror", lambda error: watched.problems.append(f"error: {error}"))
-    page.on("console", lambda said: watched.problems.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("console", lambda said: watched.problems.extend(_complaint(said)))
     page.add_init_script(path=_OBSERVER)
     return watched
+
+
+def _complaint(said: Any) -> list[str]:
+    place = said.location
+    return [f"{said.text} ({place['url']}:{place['lineNumber']})"] if said.type in ("error", "warning") else []
 
 
 def _recorded(websocket: Any) -> Socket:
