@@ -24,7 +24,7 @@ class OptionError(StreamingAsrError, ValueError):
 
 
 class DeviceError(StreamingAsrError):
-    """A microphone or an accelerator is not there, or does not do what was asked."""
+    """A microphone is not there, or does not do what was asked."""
 
 
 class StreamClosedError(StreamingAsrError):

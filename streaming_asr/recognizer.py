@@ -133,7 +133,7 @@ class Recognizer:
         Raises:
             CheckpointError: the checkpoint cannot be used.
             MissingExtraError: the extra 'recognizer' is not installed, or 'lm' for a language model asked for by path.
-            DeviceError: the device is not there.
+            OptionError: the device is not there, or does not have the precision.
         """
         checkpoint = read_checkpoint(name, language=language, revision=revision)
         encoder = Encoder.from_checkpoint(checkpoint, device=device, precision=precision)

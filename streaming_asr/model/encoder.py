@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from streaming_asr.audio import FloatArray
-from streaming_asr.errors import DeviceError, OptionError
+from streaming_asr.errors import OptionError
 from streaming_asr.model.config import Config
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import FeatureEncoder
@@ -99,8 +99,8 @@ class Encoder:
     ) -> Encoder:
         """Build the encoder of a checkpoint.
 
-        Raises CheckpointError if weights are missing or the family is not supported, OptionError on a precision that is
-        unknown or that the device does not have, DeviceError if the device is not there.
+        Raises CheckpointError if weights are missing or the family is not supported, OptionError on a device
+        that is not there and on a precision that is unknown or that the device does not have.
         """
         if precision not in get_args(Precision):
             raise OptionError(f"precision is {precision!r}, known are {', '.join(get_args(Precision))}")
@@ -231,5 +231,5 @@ def _place(device: str | torch.device) -> torch.device:
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise DeviceError(f"device {str(device)!r} cannot be used ({reason}); 'cpu' always can") from error
+        raise OptionError(f"device {str(device)!r} cannot be used ({reason}); 'cpu' always can") from error
     return place
