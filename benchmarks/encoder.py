@@ -1,8 +1,8 @@
 """Encoder: how near to transformers, and what streaming costs beside transformers' offline pass and a sliding window.
 
 Run it as `python -m benchmarks.encoder [--quick]`. Networks have random weights: neither cost nor rounding depends on
-what they know. Costs are CPU time of one thread on the same audio, alternating between the ways so that all of them meet
-the same load, best of some rounds; the ratios are what to compare.
+what they know. Costs are CPU time of one thread on the same audio, alternating between the ways so that all of them
+meet the same load, best of some rounds; the ratios are what to compare.
 """
 
 from __future__ import annotations

@@ -48,7 +48,6 @@ ACTIVATIONS: Final[Mapping[str, Activation]] = {
     "relu2": lambda x: F.relu(x).square(),
     "relu6": F.relu6,
     "leaky_relu": F.leaky_relu,
-    "elu": F.elu,
     "silu": F.silu,
     "swish": F.silu,
     "mish": F.mish,

@@ -35,7 +35,7 @@ class SampleQueue:
         self._last += len(samples)
 
     def read(self, start: int, stop: int) -> FloatArray:
-        """A view on samples [start, stop), as far as they have come, valid until the next append."""
+        """A view on samples [start, stop), as far as they have come, valid until the queue changes."""
         first = self._first + start - self.start
         return self._buffer[first : min(self._last, first + max(0, stop - start))]
 
@@ -45,9 +45,11 @@ class SampleQueue:
         if dropped > 0:
             self._first += dropped
             self.start += dropped
+            if len(self._buffer) > 8 * max(SMALLEST, self._last - self._first):
+                self._make_room(0)
 
     def _make_room(self, more: int) -> None:
-        """Move what is kept to the front of a buffer of at most four times its size: each sample moves seldom."""
+        """Move what is kept to the front of a buffer of a few times its size, so that each sample moves seldom."""
         held = self._last - self._first
         size = len(self._buffer)
         if not held + more <= size <= 4 * max(SMALLEST, held + more):

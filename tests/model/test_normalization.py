@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def vectors(count: int, seed: int = 0) -> FloatArray:
-    return np.random.default_rng(seed).normal(1.0, 2.0, (count, 3)) @ np.array([[1, 0.5, 0], [0, 1, 0], [1, 0, 3]])
+    mixed: FloatArray = np.random.default_rng(seed).normal(1, 2, (count, 3)) @ np.array(
+        [[1, 0.5, 0], [0, 1, 0], [1, 0, 3]]
+    )
+    return mixed
 
 
 def measured(samples: FloatArray) -> Statistics:

@@ -32,7 +32,8 @@ def test_memory_follows_what_is_kept() -> None:
     queue = SampleQueue(np.float32)
     queue.append(np.zeros(1_000_000, np.float32))
     queue.forget(999_000)
+    assert len(queue._buffer) <= 2 * SMALLEST
     for _ in range(1000):
         queue.append(np.zeros(1000, np.float32))
         queue.forget(queue.stop - 1000)
-    assert len(queue._buffer) <= 4 * SMALLEST + 2000
+        assert len(queue._buffer) <= 2 * SMALLEST
