@@ -44,6 +44,12 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         self.pending_ping_payload = None
         self.schedule_ping()
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        # A refusal in HTTP is an answer too; uvicorn would log each as an application that failed to give one.
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)
         self.loop.call_later(_LINGER_SECONDS, self._cut_off)

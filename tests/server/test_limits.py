@@ -182,3 +182,10 @@ async def test_a_fault_of_the_recognizer_is_survived_by_going_on_with_a_new_sess
         rest = [event async for event in stream]
         assert finals(rest) == [(1, "w19 w20", 0.5, 0.7)]
         assert server.service.metrics.errors.labels("internal", "server")._value.get() == 1
+
+
+async def test_a_refusal_is_no_error_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    async with local_server(ScriptedRecognition, keys=KEYS) as server:
+        with pytest.raises(RefusedError):
+            await events_of(server.url, tone_words([17]))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
