@@ -157,7 +157,7 @@ class Recognizer:
         latency: Latency | None = None,
         gate: GateOptions | None = None,
         endpoint: EndpointOptions | None = None,
-        agreement_delay_ms: float | None = 1_500,
+        agreement_delay_ms: float | None = 1_000,
         partials: bool = True,
         partial_interval_ms: float = 0,
         alternatives: int = 1,

@@ -66,7 +66,7 @@ class SessionOptions:
 
     gate: GateOptions = field(default_factory=GateOptions)
     endpoint: EndpointOptions = field(default_factory=EndpointOptions)
-    agreement_delay_ms: float | None = 1_500
+    agreement_delay_ms: float | None = 1_000
     partials: bool = True
     partial_interval_ms: float = 0
     alternatives: int = 1

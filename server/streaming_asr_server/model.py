@@ -19,7 +19,7 @@ from streaming_asr.recognizer import Recognizer, Stream
 from streaming_asr_server.recognition import Load
 
 AGREEMENT_DELAY_MS: Final[Mapping[Stability, float | None]] = MappingProxyType(
-    {"low": 600.0, "medium": 1_500.0, "high": None}
+    {"low": 600.0, "medium": 1_000.0, "high": None}
 )
 """How long beams may disagree on a word before the best one decides; None waits until all agree."""
 
