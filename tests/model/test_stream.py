@@ -114,6 +114,18 @@ def test_batching_does_not_matter(encoder: Encoder) -> None:
         close(torch.cat(found[number]), alone(encoder, recording))
 
 
+def test_many_streams_step_together(encoder: Encoder) -> None:
+    """More of them than the front end computes at once."""
+    context = Context(chunk=10, lookahead=3, left=20)
+    recordings = [noise(1200 + 17 * number, number) for number in range(15)]
+    streams = [encoder.open(context) for _ in recordings]
+    for stream, recording in zip(streams, recordings, strict=True):
+        stream.feed(recording)
+    first, second = encoder.step(streams), encoder.step(streams)
+    for number, recording in enumerate(recordings):
+        close(torch.cat((first[number].logits, second[number].logits)), alone(encoder, recording, context)[:20])
+
+
 def test_streams_of_different_contexts_and_kinds_step_together(encoder: Encoder) -> None:
     contexts = [LIMITED, Context(3), Context(5, lookahead=1, left=0), Context.whole(), LIMITED, Context(64)]
     samples = [noise(900 + 50 * number, number) for number in range(len(contexts))]
