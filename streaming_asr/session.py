@@ -36,7 +36,7 @@ _RING_SLACK_MS: Final = 5_000
 _UNBOUNDED_MS: Final = 120_000
 """Longest utterance that can be replayed after a fault where utterances have no maximum length."""
 
-_PADDING_MS: Final = 300
+_PADDING: Final = milliseconds_to_samples(300)
 """Silence around speech that begins with the stream's first sample or is cut off: models expect it there."""
 
 _Command: TypeAlias = Literal["finalize", "finish"]
@@ -261,7 +261,7 @@ class Session:
     def _open(self, start: int, *, stop: int, closing: EndReason | None = None, held: Sequence[BeamWord] = ()) -> None:
         """Begin to encode at a position, with the audio up to `stop`; with `closing`, that is all of it."""
         stabilizer = Stabilizer(self._open_search(), agreement_delay=self._agreement_delay, held=held)
-        padding = round(milliseconds_to_samples(_PADDING_MS) / self._hop) * self._hop
+        padding = round(_PADDING / self._hop) * self._hop
         self._utterance = Utterance(
             start,
             hop=self._hop,
@@ -283,7 +283,7 @@ class Session:
     def _close(self, reason: EndReason) -> None:
         if self._utterance is not None:
             cut_off = reason in ("finalize", "finish")
-            self._utterance.close(reason, trail=milliseconds_to_samples(_PADDING_MS) if cut_off else 0)
+            self._utterance.close(reason, trail=max(0, _PADDING - self._gate.silence) if cut_off else 0)
 
     # The way of the words.
 
@@ -304,7 +304,7 @@ class Session:
 
     def _report(self, reason: EndReason, alternatives: tuple[Alternative, ...], utterance: Utterance) -> None:
         """Tell the end of an utterance, unless nobody was told of its beginning and it has no words."""
-        if alternatives and not self._believes(alternatives[0].words, self.options.minimum_evidence):
+        if alternatives and not self._believes(utterance, alternatives[0].words, self.options.minimum_evidence):
             alternatives = ()
         if alternatives:
             self._announce(alternatives[0].words[0].start)
@@ -330,16 +330,17 @@ class Session:
             return
         words = utterance.words(hypothesis.words)
         # Twice the evidence: a partial may yet lose some of it, and what was told once must be told to its end.
-        if words and self._believes(words, 2 * self.options.minimum_evidence):
+        if words and self._believes(utterance, words, 2 * self.options.minimum_evidence):
             self._announce(words[0].start)
             start, end = words[0].start, words[-1].end
             self._events.append(Partial(self._number, *texts, words, start, end, self._lag()))
             self._shown = _Shown(texts, utterance.decoded)
 
-    def _believes(self, words: Sequence[Word], minimum: float) -> bool:
-        """Whether these words may be told: there is evidence enough, or some of them were told already."""
+    def _believes(self, utterance: Utterance, words: Sequence[Word], minimum: float) -> bool:
+        """Whether words may be told: speech was heard and there is evidence enough, or some were told already."""
+        heard = self._gate.silence < utterance.fed - utterance.start
         evidence = sum(len(word.text) * word.confidence**2 for word in words)
-        return self._shown is not _NOTHING_SHOWN or evidence >= minimum
+        return self._shown is not _NOTHING_SHOWN or (heard and evidence >= minimum)
 
     def _lag(self) -> float:
         """Audio received but not decoded, in seconds; what the gate holds back as silence counts as decoded."""

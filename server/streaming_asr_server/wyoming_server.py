@@ -215,7 +215,8 @@ async def serve_standard_streams(service: Service) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
+    unread = asyncio.StreamReaderProtocol(asyncio.StreamReader())
+    transport, protocol = await loop.connect_write_pipe(lambda: unread, sys.stdout)
     await service.ready()
     await WyomingServer(service).serve(reader, asyncio.StreamWriter(transport, protocol, None, loop))
 
