@@ -26,10 +26,17 @@ BLOCK: Final = 64
 
 
 def weight_limit() -> int:
-    """The largest quantized weight that this CPU multiplies without saturating."""
+    """The largest quantized weight that this CPU multiplies without saturating, by what it says and by trying."""
     capabilities = torch.cpu.get_capabilities()
-    exact = capabilities.get("avx512_vnni") or capabilities.get("avx_vnni") or capabilities.get("amx_int8")
-    return INT8_LIMIT if exact or capabilities.get("architecture") != "x86_64" else PAIR_SAFE_LIMIT
+    able = capabilities.get("avx512_vnni") or capabilities.get("avx_vnni") or capabilities.get("amx_int8")
+    able = able or capabilities.get("architecture") != "x86_64"
+    return INT8_LIMIT if able and _adds_exactly() else PAIR_SAFE_LIMIT
+
+
+def _adds_exactly() -> bool:
+    """Whether the largest products add up (oneDNN can be told to do without instructions that the CPU has)."""
+    largest = torch.full((TYPICAL_ROWS, 2 * TYPICAL_ROWS), INT8_LIMIT, dtype=torch.int8)
+    return bool((torch._int_mm(largest, largest.t()) == largest.shape[1] * INT8_LIMIT**2).all())
 
 
 def quantized_weight(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
