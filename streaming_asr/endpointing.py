@@ -13,6 +13,8 @@ from typing import Literal
 from streaming_asr.decoding import BeamWord
 from streaming_asr.errors import OptionError
 
+_SHORTEST_MAXIMUM_MS = 1_000
+
 _SOFT_SHARE = 0.75
 """From this share of the maximum length on, ever shorter pauses are long enough to cut at."""
 
@@ -24,7 +26,7 @@ class EndpointOptions:
     `no_words_ms`: speech was detected, but no word decoded for so long.
     `trailing_silence_ms`: so long nothing after the last word; the gate closes after as much silence, and its own
     hangover counts only where this is None.
-    `maximum_length_ms`: the longest utterance; it is cut at its best pause.
+    `maximum_length_ms`: the longest utterance, a second or more; it is cut at its best pause.
     """
 
     no_words_ms: float | None = 4_000
@@ -36,6 +38,11 @@ class EndpointOptions:
             value = getattr(self, field.name)
             if value is not None and not 0 < value < float("inf"):
                 raise OptionError(f"{field.name} is {value}; it must be a positive number of milliseconds, or None")
+        # Every cut costs a part of a chunk anew: utterances shorter than a chunk would be encoded many times over.
+        if self.maximum_length_ms is not None and self.maximum_length_ms < _SHORTEST_MAXIMUM_MS:
+            raise OptionError(
+                f"maximum_length_ms is {self.maximum_length_ms}; it must be {_SHORTEST_MAXIMUM_MS} or more"
+            )
 
 
 @dataclass(frozen=True, slots=True)

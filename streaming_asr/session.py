@@ -205,7 +205,8 @@ class Session:
         stabilizer = utterance.stabilizer
         words, committed = stabilizer.best().words, len(stabilizer.committed)
         endpoint = self._endpointer.decide(words, frames=stabilizer.frames, committed=committed)
-        if endpoint is not None:
+        # What ends within the padding has no audio to give on; it would begin again at the same sample.
+        if endpoint is not None and utterance.position(endpoint.frame) > utterance.start:
             self._cut(utterance, endpoint)
 
     def replay(self) -> None:

@@ -81,3 +81,8 @@ def test_a_cut_lies_between_the_committed_words_and_the_end(
 def test_a_time_that_cannot_work_is_refused_with_its_value(value: float) -> None:
     with pytest.raises(OptionError, match=rf"trailing_silence_ms is {value}"):
         EndpointOptions(trailing_silence_ms=value)
+
+
+def test_a_maximum_shorter_than_a_second_is_refused() -> None:
+    with pytest.raises(OptionError, match="maximum_length_ms is 999; it must be 1000 or more"):
+        EndpointOptions(maximum_length_ms=999)

@@ -208,6 +208,14 @@ def test_what_was_told_once_is_always_told_to_its_end() -> None:
     assert texts(events) == ["abc de fg ha bc"]
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_shortest_patience_still_goes_on(enabled: bool) -> None:
+    rules = EndpointOptions(no_words_ms=1, trailing_silence_ms=1, maximum_length_ms=1_000)
+    options = SessionOptions(gate=GateOptions(enabled=enabled), endpoint=rules)
+    events = events_of(np.concatenate([spoken("abc"), PAUSE, spoken("de fg"), PAUSE]), options)
+    assert "".join(" ".join(texts(events)).split()) == "abcdefg"
+
+
 def test_what_is_acknowledged_is_in_finals_or_was_silence() -> None:
     line = Line()
     line.push(np.concatenate([silence(100), spoken("abc")]))
