@@ -132,7 +132,7 @@ def test_ctrl_c_prints_what_was_heard_and_exits_with_130() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("transcribe", "nowhere.wav"), "nowhere.wav is not there"),
+        (("transcribe", "nowhere.wav", "--lm", "none"), "nowhere.wav is not there"),
         (("transcribe",), "see: streaming-asr transcribe --help"),
         (("transcribe", "a.wav", "--format", "doc"), "doc"),
         (("transcribe", "a.wav", "--no-such-option"), "--no-such-option"),
