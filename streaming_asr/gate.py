@@ -177,13 +177,6 @@ class Gate:
         """Wait so long in silence from here on, instead of what the options say."""
         self._hangover = milliseconds_to_samples(replace(self.options, hangover_ms=milliseconds).hangover_ms)
 
-    def force_close(self) -> Closed | None:
-        """Close at `position` now and listen afresh; None if the gate is not open.
-
-        Speech that goes on opens the gate again, at the earliest right behind this `Closed.position`.
-        """
-        return self._close() if self._open else None
-
     def _let_through(self, count: int) -> list[GateEvent]:
         events: list[GateEvent] = []
         if count and not self._open:

@@ -110,13 +110,12 @@ def test_position_openness_and_silence_can_be_asked_at_any_time() -> None:
     assert (gate.open, gate.silence) == (False, 13 * FRAME)
 
 
-def test_force_close_listens_afresh() -> None:
+def test_the_hangover_can_change_while_the_gate_is_open() -> None:
     gate = Gate(OPTIONS, Loud())
-    assert gate.force_close() is None
     gate.push(audio(runs(0, 10)))
-    assert gate.force_close() == Closed(10 * FRAME)
-    assert gate.push(audio(runs(0, 2))) == []
-    assert gate.push(audio(runs(0, 1))) == [Opened(10 * FRAME)]
+    gate.set_hangover(2 * OPTIONS.frame_ms)
+    assert gate.push(audio(runs(1))) == []
+    assert gate.push(audio(runs(1))) == [Closed(12 * FRAME)]
 
 
 def test_lookback_covers_the_farthest_opening() -> None:
@@ -131,8 +130,7 @@ def test_switched_off_all_audio_is_speech() -> None:
     gate = Gate(GateOptions(enabled=False))
     assert gate.push(np.zeros(0, np.float32)) == []
     assert gate.push(np.zeros(100, np.float32)) == [Opened(0)]
-    assert gate.force_close() == Closed(100)
-    assert gate.push(np.zeros(7, np.float32)) == [Opened(100)]
+    assert gate.push(np.zeros(7, np.float32)) == []
     assert gate.silence == 0
     assert gate.finish() == [Closed(107)]
 
