@@ -24,6 +24,7 @@ class AugmentOptions:
     telephone_share: float = 0.15
     colour_share: float = 0.25
     colour_db: float = 6.0
+    hole_share: float = 0.0
     noise_share: float = 0.4
     noise_db: tuple[float, float] = (2.0, 25.0)
     clip_share: float = 0.03
@@ -32,7 +33,7 @@ class AugmentOptions:
     @classmethod
     def none(cls) -> AugmentOptions:
         """Nothing is changed."""
-        return cls((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0.0)
+        return cls((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def _filter(samples: Samples, options: AugmentOptions, around: Surroundings, gen
     in_room = bool(around.rooms) and generator.random() < options.room_share
     coloured = generator.random() < options.colour_share
     on_telephone = generator.random() < options.telephone_share
-    if not (in_room or coloured or on_telephone):
+    holed = generator.random() < options.hole_share
+    if not (in_room or coloured or on_telephone or holed):
         return samples
     room = trimmed(around.rooms[generator.integers(len(around.rooms))]) if in_room else None
     size = _good_size(len(samples) + (0 if room is None else len(room)))
@@ -81,6 +83,8 @@ def _filter(samples: Samples, options: AugmentOptions, around: Surroundings, gen
     gains = np.ones(len(spectrum), dtype=np.float32)
     if coloured:
         gains *= colour(frequencies, options.colour_db, generator)
+    if holed:
+        gains *= holes(frequencies, generator)
     if on_telephone:
         gains *= telephone_band(frequencies, generator.uniform(200, 350), generator.uniform(3200, 3700))
     filtered = torch.fft.irfft(spectrum * torch.from_numpy(gains), n=size)[: len(samples)].numpy()
@@ -99,6 +103,16 @@ def colour(frequencies: FloatArray, decibel: float, generator: Generator) -> npt
     levels = generator.normal(0.0, decibel / 2, 5)
     shape = np.interp(frequencies, np.linspace(0.0, SAMPLE_RATE / 2, 5), levels)
     return np.asarray(10 ** (shape / 20), dtype=np.float32)
+
+
+def holes(frequencies: FloatArray, generator: Generator, count: int = 2) -> npt.NDArray[np.float32]:
+    """Some bands taken out, each at most a fifth of the mel scale wide (Park et al. 2019, on the waveform)."""
+    mel = np.log1p(frequencies / 700.0) / np.log1p(SAMPLE_RATE / 2 / 700.0)
+    gains = np.ones(len(frequencies), dtype=np.float32)
+    for width in generator.uniform(0.0, 0.2, count):
+        begin = generator.uniform(0.0, 1.0 - width)
+        gains[(mel >= begin) & (mel < begin + width)] = 0.03
+    return gains
 
 
 def telephone_band(frequencies: FloatArray, low: float = 300.0, high: float = 3400.0) -> npt.NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,26 +14,44 @@ from streaming_asr.audio import SAMPLE_RATE, Samples
 from training.augment import AugmentOptions, Surroundings, augment, normalized
 from training.corpus import Corpus, Utterance
 from training.model import Shape
+from training.phones import Phones
 from training.transcripts import ENGLISH, Spelling
+
+_FADE: Final = SAMPLE_RATE // 200
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """Bucket lengths in frames of the model and the audio in one batch in seconds."""
+    """Bucket lengths in frames of the model, the audio in one batch in seconds, how many utterances are spliced."""
 
     frames: tuple[int, ...]
     seconds: float
+    splice_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Targets as ctc_loss takes them: the rows of all utterances one behind the other, how many each one has."""
+
+    rows: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def join(cls, spelled: Sequence[Sequence[int]]) -> Rows:
+        """The rows of some utterances."""
+        counts = np.array([len(rows) for rows in spelled], dtype=np.int64)
+        return cls(np.array([*chain.from_iterable(spelled)], dtype=np.int64), counts)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Normalized audio (batch, samples), frames of each, spelled targets one behind the other, letters of each."""
+    """Normalized audio (batch, samples), frames of each, what is said in letters and, if they are learnt, in phones."""
 
     step: int
     audio: npt.NDArray[np.float16]
     frames: npt.NDArray[np.int64]
-    targets: npt.NDArray[np.int64]
-    letters: npt.NDArray[np.int64]
+    letters: Rows
+    phones: Rows | None = None
 
     @property
     def seconds(self) -> float:
@@ -48,6 +67,24 @@ class Source:
     share: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What one row of a batch plays: an utterance of a source, or words of several of them one behind the other."""
+
+    source: int
+    pieces: tuple[Utterance, ...]
+
+    @property
+    def samples(self) -> int:
+        """Audio before it is augmented."""
+        return sum(piece.samples for piece in self.pieces)
+
+    @property
+    def transcript(self) -> str:
+        """What is said in all of it."""
+        return " ".join(piece.transcript for piece in self.pieces)
+
+
 @dataclass(frozen=True)
 class BatchMaker:
     """Makes the batch of any step from the seed and the number of the step alone, so that a run can be resumed."""
@@ -59,7 +96,8 @@ class BatchMaker:
     around: Surroundings
     seed: int
     spelling: Spelling = ENGLISH
-    _plans: dict[int, list[tuple[int, tuple[tuple[int, Utterance], ...]]]] = field(default_factory=dict)
+    phones: Phones | None = None
+    _plans: dict[int, list[tuple[int, tuple[Take, ...]]]] = field(default_factory=dict)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step."""
@@ -73,7 +111,7 @@ class BatchMaker:
         """Batches in one epoch; later epochs are cut or repeated to the length of the first."""
         return len(self._plan(0))
 
-    def _plan(self, epoch: int) -> list[tuple[int, tuple[tuple[int, Utterance], ...]]]:
+    def _plan(self, epoch: int) -> list[tuple[int, tuple[Take, ...]]]:
         if epoch not in self._plans:
             for old in [old for old in self._plans if old != 0]:
                 del self._plans[old]
@@ -82,13 +120,13 @@ class BatchMaker:
             self._plans[epoch] = (plan * 2)[:wanted]
         return self._plans[epoch]
 
-    def _make_plan(self, epoch: int) -> Iterator[tuple[int, tuple[tuple[int, Utterance], ...]]]:
+    def _make_plan(self, epoch: int) -> Iterator[tuple[int, tuple[Take, ...]]]:
         generator = np.random.default_rng((self.seed, 0, epoch))
-        drawn = [pair for pair in self._drawn(generator) if self._fits(pair[1])]
-        buckets: list[list[tuple[int, Utterance]]] = [[] for _ in self.options.frames]
+        drawn = [take for take in self._drawn(generator) if self._fits(take)]
+        buckets: list[list[Take]] = [[] for _ in self.options.frames]
         for place in generator.permutation(len(drawn)):
-            buckets[self._bucket(drawn[place][1].samples)].append(drawn[place])
-        plan: list[tuple[int, tuple[tuple[int, Utterance], ...]]] = []
+            buckets[self._bucket(drawn[place].samples)].append(drawn[place])
+        plan: list[tuple[int, tuple[Take, ...]]] = []
         for bucket, members in enumerate(buckets):
             size = self.batch_size(bucket)
             for start in range(0, len(members), size):
@@ -98,19 +136,25 @@ class BatchMaker:
         for place in generator.permutation(len(plan)):
             yield plan[place]
 
-    def _drawn(self, generator: np.random.Generator) -> Iterator[tuple[int, Utterance]]:
+    def _drawn(self, generator: np.random.Generator) -> Iterator[Take]:
         for number, source in enumerate(self.sources):
             whole, part = divmod(source.share, 1)
+            cuttable = [utterance for utterance in source.corpus.utterances if utterance.cuts]
             for utterance in source.corpus.utterances:
                 for _ in range(int(whole) + int(generator.random() < part)):
-                    yield number, utterance
+                    if utterance.cuts and generator.random() < self.options.splice_share:
+                        others = (cuttable[place] for place in generator.integers(0, len(cuttable), 2))
+                        pieces = (some_words(one, generator) for one in (utterance, *others))
+                        yield Take(number, tuple(generator.permutation(np.array([*pieces], dtype=object))))
+                    else:
+                        yield Take(number, (utterance,))
 
-    def _fits(self, utterance: Utterance) -> bool:
+    def _fits(self, take: Take) -> bool:
         """Short enough for the longest bucket, long enough for its letters, at any speed."""
-        frames = self.shape.frames(int(utterance.samples / max(self.augmentation.speed))) - 1
-        text = utterance.transcript
+        frames = self.shape.frames(int(take.samples / max(self.augmentation.speed))) - 1
+        text = take.transcript
         needed = len(text) + sum(one == other for one, other in pairwise(text))
-        return 0 < needed <= frames and self.shape.frames(utterance.samples) <= self.options.frames[-1]
+        return 0 < needed <= frames and self.shape.frames(take.samples) <= self.options.frames[-1]
 
     def _bucket(self, samples: int) -> int:
         frames = self.shape.frames(samples)
@@ -121,25 +165,46 @@ class BatchMaker:
         length = self.shape.samples(self.options.frames[bucket]) / SAMPLE_RATE
         return max(round(self.options.seconds / length), 1)
 
-    def _collate(
-        self, step: int, frames: int, members: Sequence[tuple[int, Utterance]], generator: np.random.Generator
-    ) -> Batch:
+    def _collate(self, step: int, frames: int, members: Sequence[Take], generator: np.random.Generator) -> Batch:
         limit = self.shape.samples(frames)
         audio = np.zeros((len(members), limit), dtype=np.float16)
         lengths = np.zeros(len(members), dtype=np.int64)
-        for row, (number, utterance) in enumerate(members):
-            samples = self._augmented(self.sources[number].corpus, utterance, limit, generator)
+        for row, take in enumerate(members):
+            samples = self._augmented(take, limit, generator)
             audio[row, : len(samples)] = samples
             lengths[row] = self.shape.frames(len(samples))
-        spelled = [self.spelling.encode(utterance.transcript) for _, utterance in members]
-        letters = np.array([len(rows) for rows in spelled], dtype=np.int64)
-        return Batch(step, audio, lengths, np.array([*chain.from_iterable(spelled)], dtype=np.int64), letters)
+        said = [take.transcript for take in members]
+        letters = Rows.join([self.spelling.encode(one) for one in said])
+        phones = Rows.join([self.phones.encode(one) for one in said]) if self.phones else None
+        return Batch(step, audio, lengths, letters, phones)
 
-    def _augmented(self, corpus: Corpus, utterance: Utterance, limit: int, generator: np.random.Generator) -> Samples:
+    def _augmented(self, take: Take, limit: int, generator: np.random.Generator) -> Samples:
         """Augmented, within the bucket, normalized; a version that became too long is made at most that long."""
-        original = corpus.samples(utterance)
+        corpus = self.sources[take.source].corpus
+        original = joined([corpus.samples(piece) for piece in take.pieces])
         samples = augment(original, self.augmentation, self.around, generator)
         if len(samples) > limit:
             samples = original[:limit]
         level = generator.normal(0.0, self.augmentation.level_db)
         return normalized(samples, float(10 ** (level / 20)))
+
+
+def some_words(utterance: Utterance, generator: np.random.Generator) -> Utterance:
+    """A third to two thirds of the words of an utterance that has been cut, in a row."""
+    count = len(utterance.cuts) + 1
+    length = max(round(count * generator.uniform(1 / 3, 2 / 3)), 1)
+    first = int(generator.integers(0, count - length + 1))
+    return utterance.words(first, first + length)
+
+
+def joined(pieces: Sequence[Samples]) -> Samples:
+    """Pieces equally loud one behind the other, (samples,) each, with short fades so that the joints do not click."""
+    if len(pieces) == 1:
+        return pieces[0]
+    rise = np.linspace(0.0, 1.0, _FADE, dtype=np.float32)
+    equal = [0.1 * normalized(piece) for piece in pieces]
+    for piece in equal:
+        length = min(_FADE, len(piece) // 2)
+        piece[:length] *= rise[:length]
+        piece[len(piece) - length :] *= rise[:length][::-1]
+    return np.concatenate(equal)

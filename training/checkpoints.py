@@ -92,7 +92,8 @@ def write_model(
     """A folder that stock transformers loads; tokenizer and front end files are copied from `source`."""
     folder.mkdir(parents=True, exist_ok=True)
     prefix = f"{config['model_type']}."
-    whole = unfold_weight_norm({name: value.detach().cpu().float() for name, value in weights.items()})
+    kept = {name: value for name, value in weights.items() if not name.startswith("phone_head.")}
+    whole = unfold_weight_norm({name: value.detach().cpu().float() for name, value in kept.items()})
     named = {
         name if name.startswith("lm_head") else prefix + name: value.to(precision).contiguous().clone()
         for name, value in whole.items()

@@ -60,7 +60,10 @@ class StreamingOptions:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveOptions:
-    """Masks on the convolution output and the losses beside CTC; counts in frames or channels."""
+    """Masks on the convolution output and the losses beside CTC; counts in frames or channels.
+
+    `layer_drop` is the probability that a layer is left out of a batch (Fan et al. 2019).
+    """
 
     time_masks: int = 2
     time_width: int = 8
@@ -68,14 +71,18 @@ class ObjectiveOptions:
     feature_width: int = 24
     intermediate_layer: int = 0
     intermediate_weight: float = 0.0
+    intermediate_phones: bool = False
     consistency: float = 0.0
+    layer_drop: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerOptions:
-    """AdamW with a warm-up in steps and a cosine that ends at zero with the run."""
+    """AdamW, or Muon for the matrices, with a warm-up in steps and a cosine that ends at zero with the run."""
 
     peak: float = 1e-3
+    muon: bool = False
+    momentum: float = 0.95
     warmup: int = 100
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01

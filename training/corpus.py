@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,10 @@ TABLE_FILE: Final = "table.tsv"
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Where one recording lies in the array, in samples at 16 kHz, and what is said in it."""
+    """Where one recording lies in the array, in samples at 16 kHz, and what is said in it.
+
+    `cuts` are the samples of the recording before which its words but the first begin, if `training.align` found them.
+    """
 
     name: str
     collection: str
@@ -28,11 +31,19 @@ class Utterance:
     start: int
     samples: int
     transcript: str
+    cuts: tuple[int, ...] = ()
 
     @property
     def duration(self) -> float:
         """Seconds of audio."""
         return self.samples / SAMPLE_RATE
+
+    def words(self, first: int, last: int) -> Utterance:
+        """The words from `first` to before `last` as an utterance of their own."""
+        places = (0, *self.cuts, self.samples)
+        begin, end = places[first], places[last]
+        said = " ".join(self.transcript.split()[first:last])
+        return replace(self, start=self.start + begin, samples=end - begin, transcript=said, cuts=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,8 @@ def write_table(path: Path, utterances: Iterable[Utterance]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, dialect="excel-tab", lineterminator="\n")
         writer.writerow([field.name for field in fields(Utterance)])
-        writer.writerows(astuple(utterance) for utterance in utterances)
+        for utterance in utterances:
+            writer.writerow((*astuple(utterance)[:-1], " ".join(map(str, utterance.cuts))))
 
 
 def hours(utterances: Sequence[Utterance]) -> float:
@@ -103,4 +115,5 @@ def hours(utterances: Sequence[Utterance]) -> float:
 
 def _parse(row: dict[str, str]) -> Utterance:
     where = int(row["start"]), int(row["samples"])
-    return Utterance(row["name"], row["collection"], row["speaker"], row["part"], *where, row["transcript"])
+    cuts = tuple(int(cut) for cut in (row.get("cuts") or "").split())
+    return Utterance(row["name"], row["collection"], row["speaker"], row["part"], *where, row["transcript"], cuts)

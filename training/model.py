@@ -227,8 +227,13 @@ class Encoder(nn.Module):
         self.layer_norm = nn.LayerNorm(shape.hidden_size)
         self.layers = nn.ModuleList(TransformerLayer(shape) for _ in range(shape.num_hidden_layers))
 
-    def forward(self, features: Tensor, lengths: Tensor, chunking: Chunking, taps: Sequence[int]) -> list[Tensor]:
-        """(batch, frames, width) -> the main rows behind each layer in `taps` (by count), (batch, frames, width)."""
+    def forward(
+        self, features: Tensor, lengths: Tensor, chunking: Chunking, taps: Sequence[int], skipped: Sequence[int] = ()
+    ) -> list[Tensor]:
+        """(batch, frames, width) -> the main rows behind each layer in `taps` (by count), (batch, frames, width).
+
+        The layers in `skipped` (by count) are left out.
+        """
         frames = features.shape[1]
         inside = torch.arange(frames, device=features.device) < lengths[:, None]
         features = features * inside[:, :, None]
@@ -239,7 +244,8 @@ class Encoder(nn.Module):
             hidden = self.layer_norm(hidden)
         outputs: list[Tensor] = []
         for count, layer in enumerate(self.layers, start=1):
-            hidden = layer(hidden, bias)
+            if count not in skipped:
+                hidden = layer(hidden, bias)
             if count in taps:
                 normed = self.layer_norm(hidden) if self.pre_norm else hidden
                 outputs.append(main_rows(normed, chunking, frames))
@@ -262,6 +268,11 @@ class StreamingCtc(nn.Module):
         self.feature_projection = FeatureProjection(shape)
         self.encoder = Encoder(shape)
         self.lm_head = nn.Linear(shape.hidden_size, shape.vocab_size)
+        self.phone_head: nn.Linear | None = None
+
+    def learn_phones(self, count: int) -> None:
+        """Adds a head for the layers in between that is trained, but never part of a model folder."""
+        self.phone_head = nn.Linear(self.shape.hidden_size, count)
 
     def features(self, samples: Tensor) -> Tensor:
         """(batch, samples) -> (batch, frames, channels)."""
@@ -269,13 +280,21 @@ class StreamingCtc(nn.Module):
         return features
 
     def transform(
-        self, features: Tensor, lengths: Tensor, chunking: Chunking | None = None, taps: Sequence[int] = ()
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        chunking: Chunking | None = None,
+        taps: Sequence[int] = (),
+        skipped: Sequence[int] = (),
     ) -> list[Tensor]:
-        """Logits behind each layer in `taps` (by count) and, last, behind all: (batch, frames, vocabulary) each."""
+        """Logits behind each layer in `taps` (by count) and, last, behind all: (batch, frames, vocabulary) each.
+
+        Those in between are of phones if the network learns them.
+        """
         chunking = chunking or Chunking.whole(features.shape[1])
         depth = self.shape.num_hidden_layers
-        outputs = self.encoder(self.feature_projection(features), lengths, chunking, (*taps, depth))
-        return [self.lm_head(output) for output in outputs]
+        *between, last = self.encoder(self.feature_projection(features), lengths, chunking, (*taps, depth), skipped)
+        return [*((self.phone_head or self.lm_head)(output) for output in between), self.lm_head(last)]
 
     def forward(self, samples: Tensor, lengths: Tensor, chunking: Chunking | None = None) -> Tensor:
         """(batch, samples) and frames per row -> (batch, frames, vocabulary)."""

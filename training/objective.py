@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.batches import Batch
+from training.batches import Rows
 from training.configuration import ObjectiveOptions, StreamingOptions
 from training.masks import Chunking
 from training.model import StreamingCtc
@@ -17,12 +17,16 @@ from training.model import StreamingCtc
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a batch should spell: frames (batch,), letters one behind the other, letters of each (batch,)."""
+    """What a batch should say: rows of the head one behind the other, how many each utterance has (batch,)."""
 
-    frames: Tensor
-    letters: Tensor
-    lengths: Tensor
+    rows: Tensor
+    counts: Tensor
     blank: int = 0
+
+    @classmethod
+    def of(cls, rows: Rows, device: torch.device, blank: int = 0) -> Targets:
+        """The rows of a batch on a device."""
+        return cls(torch.from_numpy(rows.rows).to(device), torch.from_numpy(rows.counts).to(device), blank)
 
 
 def choose_chunking(options: StreamingOptions, generator: np.random.Generator) -> Chunking | None:
@@ -53,26 +57,18 @@ def _spans(batch: int, length: int, count: int, width: int, generator: np.random
     return kept
 
 
-def targets_of(batch: Batch, device: torch.device, blank: int = 0) -> Targets:
-    """The spelled side of a batch as tensors."""
-    frames, letters, lengths = (
-        torch.from_numpy(array).to(device) for array in (batch.frames, batch.targets, batch.letters)
-    )
-    return Targets(frames, letters, lengths, blank)
-
-
-def ctc(log_probs: Tensor, targets: Targets) -> Tensor:
+def ctc(log_probs: Tensor, frames: Tensor, targets: Targets) -> Tensor:
     """The CTC loss per letter of (batch, frames, vocabulary) natural logarithms, a scalar."""
     summed = F.ctc_loss(
         log_probs.transpose(0, 1),
-        targets.letters,
-        targets.frames,
-        targets.lengths,
+        targets.rows,
+        frames,
+        targets.counts,
         blank=targets.blank,
         reduction="sum",
         zero_infinity=True,
     )
-    return summed / targets.lengths.sum()
+    return summed / targets.counts.sum()
 
 
 def divergence(log_probs: Tensor, teacher: Tensor, frames: Tensor) -> Tensor:
@@ -85,27 +81,34 @@ def divergence(log_probs: Tensor, teacher: Tensor, frames: Tensor) -> Tensor:
 def loss_of(
     model: StreamingCtc,
     audio: Tensor,
-    targets: Targets,
+    frames: Tensor,
+    letters: Targets,
+    phones: Targets | None,
     chunking: Chunking | None,
     streaming: StreamingOptions,
     options: ObjectiveOptions,
     generator: np.random.Generator,
 ) -> tuple[Tensor, float]:
-    """The loss to follow and the plain CTC loss per letter of the last layer."""
+    """The loss to follow and the plain CTC loss per letter of the last layer.
+
+    Layers in between are asked for the phones if there are any, for the letters if not.
+    """
     features = model.features(audio)
     masked = mask_features(features, options, generator)
     taps = (options.intermediate_layer,) if options.intermediate_weight else ()
-    outputs = [_log(logits) for logits in model.transform(masked, targets.frames, chunking, taps)]
-    plain = ctc(outputs[-1], targets)
+    depth = model.shape.num_hidden_layers
+    skipped = [count for count in range(1, depth + 1) if generator.random() < options.layer_drop]
+    outputs = [_log(logits) for logits in model.transform(masked, frames, chunking, taps, skipped)]
+    plain = ctc(outputs[-1], frames, letters)
     loss = plain
     if taps:
-        loss = loss + options.intermediate_weight * ctc(outputs[0], targets)
+        loss = loss + options.intermediate_weight * ctc(outputs[0], frames, phones or letters)
     if options.consistency:
-        loss = loss + _consistency(model, features, outputs[-1], targets, chunking, options, generator)
+        loss = loss + _consistency(model, features, outputs[-1], frames, letters, chunking, options, generator)
     if chunking is not None and streaming.distillation:
         with torch.no_grad():
-            teacher = _log(model.transform(masked, targets.frames)[-1])
-        loss = loss + streaming.distillation * divergence(outputs[-1], teacher, targets.frames)
+            teacher = _log(model.transform(masked, frames)[-1])
+        loss = loss + streaming.distillation * divergence(outputs[-1], teacher, frames)
     return loss, float(plain.detach())
 
 
@@ -113,17 +116,16 @@ def _consistency(
     model: StreamingCtc,
     features: Tensor,
     log_probs: Tensor,
-    targets: Targets,
+    frames: Tensor,
+    letters: Targets,
     chunking: Chunking | None,
     options: ObjectiveOptions,
     generator: np.random.Generator,
 ) -> Tensor:
     """CR-CTC (Yao et al. 2024): a second masked view, its CTC loss and the divergence both ways."""
-    other = _log(model.transform(mask_features(features, options, generator), targets.frames, chunking)[-1])
-    both_ways = divergence(log_probs, other.detach(), targets.frames) + divergence(
-        other, log_probs.detach(), targets.frames
-    )
-    return ctc(other, targets) + options.consistency * both_ways
+    other = _log(model.transform(mask_features(features, options, generator), frames, chunking)[-1])
+    both_ways = divergence(log_probs, other.detach(), frames) + divergence(other, log_probs.detach(), frames)
+    return ctc(other, frames, letters) + options.consistency * both_ways
 
 
 def _log(logits: Tensor) -> Tensor:

@@ -34,7 +34,9 @@ from training.configuration import Configuration
 from training.corpus import Corpus
 from training.initialization import initialize
 from training.model import Shape, StreamingCtc
-from training.objective import choose_chunking, loss_of, targets_of
+from training.muon import Muon
+from training.objective import Targets, choose_chunking, loss_of
+from training.phones import Phones
 from training.schedule import Schedule
 from training.transcripts import ENGLISH
 
@@ -48,6 +50,7 @@ class Shared:
 
     configuration: Configuration
     start: Start
+    phones: Phones | None
     average: dict[str, Tensor]
     schedule: Schedule
     step: Any
@@ -68,7 +71,7 @@ def train(configuration: Configuration, *, progress: bool = True) -> Path:
     """Runs or goes on with a run until its schedule ends or it is interrupted; gives the averaged model's folder."""
     shared = prepare_run(configuration)
     run = configuration.run
-    maker = batch_maker(configuration, shared.start)
+    maker = batch_maker(configuration, shared.start, shared.phones)
     context = processes.get_context("fork")
     queues = [context.Queue(6) for _ in range(1 if run.workers > 1 else run.loaders)]
     loaders = [context.Process(target=_load, args=(maker, shared, queues, n), daemon=True) for n in range(run.loaders)]
@@ -92,6 +95,9 @@ def prepare_run(configuration: Configuration) -> Shared:
     torch.manual_seed(configuration.run.seed)
     start = start_model(configuration)
     model = start.model
+    phones = learnt_phones(configuration)
+    if phones is not None:
+        model.learn_phones(len(phones.names))
     folder = Path(configuration.run.folder)
     folder.mkdir(parents=True, exist_ok=True)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -104,6 +110,7 @@ def prepare_run(configuration: Configuration) -> Shared:
     return Shared(
         configuration,
         start,
+        phones,
         {name: value.to(configuration.run.device) for name, value in average.items()},
         Schedule.plan(configuration.run, started),
         processes.Value("q", step),
@@ -133,12 +140,9 @@ def some_speech(configuration: Configuration, utterances: int = 50) -> Samples:
     return np.concatenate([normalized(corpus.samples(one)) for one in chosen])
 
 
-def batch_maker(configuration: Configuration, start: Start) -> BatchMaker:
+def batch_maker(configuration: Configuration, start: Start, phones: Phones | None = None) -> BatchMaker:
     """The batches of a run."""
-    sources = [
-        Source(Corpus.open(Path(one.folder)).part(one.part).collections(one.only, one.without), one.share)
-        for one in configuration.sources
-    ]
+    sources = sources_of(configuration)
     noises, rooms = (_recordings(folder) for folder in (configuration.noise, configuration.rooms))
     around = Surroundings(noises, rooms)
     return BatchMaker(
@@ -149,7 +153,24 @@ def batch_maker(configuration: Configuration, start: Start) -> BatchMaker:
         around,
         configuration.run.seed,
         start.spelling,
+        phones,
     )
+
+
+def sources_of(configuration: Configuration) -> list[Source]:
+    """The corpora of a run."""
+    return [
+        Source(Corpus.open(Path(one.folder)).part(one.part).collections(one.only, one.without), one.share)
+        for one in configuration.sources
+    ]
+
+
+def learnt_phones(configuration: Configuration) -> Phones | None:
+    """How the words of a run sound, if its middle layer is to learn it."""
+    if not configuration.objective.intermediate_phones:
+        return None
+    sources = sources_of(configuration)
+    return Phones.of(utterance.transcript for source in sources for utterance in source.corpus.utterances)
 
 
 def _recordings(folder: str) -> list[Any]:
@@ -174,20 +195,20 @@ def work(shared: Shared, queues: list[Any], number: int, *, progress: bool = Fal
     """One worker: takes batches and moves the shared weights until the schedule ends or it is interrupted."""
     run = shared.configuration.run
     torch.set_num_threads(run.threads)
-    optimizer = make_optimizer(shared, number)
+    optimizers = make_optimizers(shared, number)
     saved_at = time.monotonic()
     with _bar(progress) as bar:
         task = bar.add_task("training", total=1.0)
         for step, batch in _batches(shared, queues, _interrupts()):
-            line = train_step(shared, optimizer, batch, step)
+            line = train_step(shared, optimizers, batch, step)
             _log(shared, line | {"worker": number})
             bar.update(task, completed=shared.schedule.progress(step), description=f"loss {line['loss']:.3f}")
             if number == 0 and step // run.workers % shared.configuration.optimizer.average_every == 0:
                 update_average(shared)
             if time.monotonic() - saved_at > 60 * run.checkpoint_minutes:
-                save(shared, optimizer, number)
+                save(shared, optimizers, number)
                 saved_at = time.monotonic()
-    save(shared, optimizer, number)
+    save(shared, optimizers, number)
 
 
 def _bar(shown: bool) -> Progress:
@@ -213,23 +234,35 @@ def _batches(shared: Shared, queues: list[Any], interrupts: list[int]) -> Iterat
         yield step, queues[step % len(queues)].get()
 
 
-def make_optimizer(shared: Shared, number: int) -> torch.optim.AdamW:
-    """AdamW of one worker, with its moments from the last checkpoint if there are any."""
+def make_optimizers(shared: Shared, number: int) -> list[torch.optim.Optimizer]:
+    """The optimizers of one worker, with their moments from the last checkpoint if there are any.
+
+    With Muon, AdamW moves what is no matrix of the network's inside: gains, biases, the positional convolution (its
+    groups are small) and the head.
+    """
     options = shared.configuration.optimizer
-    optimizer = torch.optim.AdamW(
-        [parameter for parameter in shared.model.parameters() if parameter.requires_grad],
-        lr=options.peak,
-        betas=options.betas,
-        weight_decay=options.weight_decay,
-        fused=True,
-    )
+    trained = {name: value for name, value in shared.model.named_parameters() if value.requires_grad}
+    matrices = [value for name, value in trained.items() if options.muon and is_matrix(name, value)]
+    chosen = {id(value) for value in matrices}
+    rest = [value for value in trained.values() if id(value) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=options.peak, betas=options.betas, weight_decay=options.weight_decay, fused=True)
+    ]
+    if matrices:
+        optimizers.append(Muon(matrices, options.peak, options.momentum, options.weight_decay))
     saved = shared.folder / f"optimizer-{number}.pt"
     if saved.exists():
-        optimizer.load_state_dict(torch.load(saved, weights_only=True))
-    return optimizer
+        for optimizer, state in zip(optimizers, torch.load(saved, weights_only=True), strict=True):
+            optimizer.load_state_dict(state)
+    return optimizers
 
 
-def train_step(shared: Shared, optimizer: torch.optim.AdamW, batch: Batch, step: int) -> dict[str, Any]:
+def is_matrix(name: str, weight: Tensor) -> bool:
+    """Whether Muon moves a weight."""
+    return weight.dim() > 1 and not name.startswith(("lm_head.", "encoder.pos_conv_embed."))
+
+
+def train_step(shared: Shared, optimizers: list[torch.optim.Optimizer], batch: Batch, step: int) -> dict[str, Any]:
     """One batch forward and back; gives the line for the log."""
     configuration, device = shared.configuration, torch.device(shared.configuration.run.device)
     generator = np.random.default_rng((configuration.run.seed, 2, step))
@@ -240,20 +273,24 @@ def train_step(shared: Shared, optimizer: torch.optim.AdamW, batch: Batch, step:
         loss, plain = loss_of(
             shared.model,
             audio,
-            targets_of(batch, device, shared.start.spelling.blank),
+            torch.from_numpy(batch.frames).to(device),
+            Targets.of(batch.letters, device, shared.start.spelling.blank),
+            Targets.of(batch.phones, device) if batch.phones else None,
             chunking,
             configuration.streaming,
             configuration.objective,
             generator,
         )
     rate = shared.schedule.rate(step, configuration.optimizer.peak, configuration.optimizer.warmup)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(shared.model.parameters(), configuration.optimizer.clip)
     if bool(torch.isfinite(norm)):
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
     with shared.seconds.get_lock():
         shared.seconds.value += batch.seconds
     return {
@@ -276,9 +313,9 @@ def update_average(shared: Shared) -> None:
             shared.average[name].lerp_(value, 1 - decay)
 
 
-def save(shared: Shared, optimizer: torch.optim.AdamW, number: int) -> None:
+def save(shared: Shared, optimizers: list[torch.optim.Optimizer], number: int) -> None:
     """Writes the checkpoint of one worker; the first one also writes the weights and a model folder."""
-    _write(shared.folder / f"optimizer-{number}.pt", optimizer.state_dict())
+    _write(shared.folder / f"optimizer-{number}.pt", [optimizer.state_dict() for optimizer in optimizers])
     if number == 0:
         state = {
             "model": {name: value.cpu() for name, value in shared.model.state_dict().items()},
@@ -297,7 +334,7 @@ def export(shared: Shared, name: str) -> Path:
     return shared.folder / name
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path, content: Any) -> None:
     torch.save(content, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)
 

@@ -13,6 +13,7 @@ from training.augment import (
     augment,
     change_speed,
     companded,
+    holes,
     normalized,
     trimmed,
 )
@@ -78,3 +79,13 @@ def test_normalized_audio_has_no_mean_and_unit_variance() -> None:
     samples = normalized(tone(440) + np.float32(0.2))
     assert float(samples.mean()) == pytest.approx(0.0, abs=1e-3)
     assert float(samples.std()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_holes_take_whole_bands_out_and_leave_the_rest() -> None:
+    frequencies = np.linspace(0.0, 8000.0, 2001)
+    for seed in range(20):
+        gains = holes(frequencies, np.random.default_rng(seed))
+        assert set(np.unique(gains)) <= {np.float32(0.03), np.float32(1.0)}
+        assert np.count_nonzero(np.diff(gains)) <= 4
+        mel = np.log1p(frequencies / 700.0)
+        assert (np.gradient(mel)[gains < 1].sum()) <= 0.41 * mel[-1]

@@ -23,8 +23,8 @@ from training.configuration import (
 )
 from training.corpus import Corpus
 from training.model import Shape, StreamingCtc
-from training.objective import choose_chunking, loss_of, mask_features, targets_of
-from training.train import batch_maker, make_optimizer, prepare_run, save, train, train_step, update_average
+from training.objective import Targets, choose_chunking, loss_of, mask_features
+from training.train import batch_maker, make_optimizers, prepare_run, save, train, train_step, update_average
 
 BATCHES = BatchOptions(frames=(16, 24, 32), seconds=6.0)
 
@@ -57,7 +57,7 @@ def test_a_batch_depends_on_its_step_alone(maker: BatchMaker, corpus: Corpus, sh
     again.batch(3)
     one, other = maker.batch(7), again.batch(7)
     assert np.array_equal(one.audio, other.audio)
-    assert np.array_equal(one.targets, other.targets)
+    assert np.array_equal(one.letters.rows, other.letters.rows)
     assert not np.array_equal(one.audio[:, :100], maker.batch(7 + maker.epoch_length).audio[: len(one.audio), :100])
 
 
@@ -66,7 +66,13 @@ def test_batches_have_few_shapes_and_fit(maker: BatchMaker) -> None:
     assert len({batch.audio.shape for batch in batches}) <= len(BATCHES.frames)
     for batch in batches:
         assert (batch.frames <= maker.shape.frames(batch.audio.shape[1])).all()
-        assert batch.letters.sum() == len(batch.targets)
+        assert batch.letters.counts.sum() == len(batch.letters.rows)
+
+
+def tensors(batch: Batch) -> tuple[Tensor, Tensor, Targets]:
+    """Audio, frames and letters as the objective takes them."""
+    letters = Targets.of(batch.letters, torch.device("cpu"))
+    return torch.from_numpy(batch.audio).float(), torch.from_numpy(batch.frames), letters
 
 
 def losses(model: StreamingCtc, batch: Batch, steps: int) -> list[float]:
@@ -77,9 +83,7 @@ def losses(model: StreamingCtc, batch: Batch, steps: int) -> list[float]:
     for step in range(steps):
         generator = np.random.default_rng(step)
         chunking = choose_chunking(streaming, generator)
-        audio = torch.from_numpy(batch.audio).float()
-        targets = targets_of(batch, torch.device("cpu"))
-        loss, plain = loss_of(model, audio, targets, chunking, streaming, options, generator)
+        loss, plain = loss_of(model, *tensors(batch), None, chunking, streaming, options, generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -94,12 +98,11 @@ def test_training_on_one_batch_lowers_its_loss(model: StreamingCtc, maker: Batch
 
 def test_consistency_adds_a_second_view(model: StreamingCtc, maker: BatchMaker) -> None:
     batch = maker.batch(0)
-    audio, targets = torch.from_numpy(batch.audio).float(), targets_of(batch, torch.device("cpu"))
     plain, both = (
         loss_of(
             model,
-            audio,
-            targets,
+            *tensors(batch),
+            None,
             None,
             StreamingOptions(),
             ObjectiveOptions(consistency=share),
@@ -122,13 +125,13 @@ def test_masks_hide_whole_frames_and_whole_channels() -> None:
 def steps_of(configuration: Configuration, steps: range) -> dict[str, Tensor]:
     shared = prepare_run(configuration)
     assert shared.step.value == steps.start
-    optimizer = make_optimizer(shared, 0)
-    maker = batch_maker(configuration, shared.start)
+    optimizers = make_optimizers(shared, 0)
+    maker = batch_maker(configuration, shared.start, shared.phones)
     for step in steps:
-        train_step(shared, optimizer, maker.batch(step), step)
+        train_step(shared, optimizers, maker.batch(step), step)
         update_average(shared)
     shared.step.value = steps.stop
-    save(shared, optimizer, 0)
+    save(shared, optimizers, 0)
     return {name: value.clone() for name, value in (shared.model.state_dict() | shared.average).items()}
 
 
