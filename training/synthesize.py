@@ -79,12 +79,12 @@ def command_for(text: str, target: Path, generator: Generator) -> tuple[list[str
 
 
 def speak(text: str, seed: tuple[int, int]) -> tuple[Samples, str]:
-    """One sentence in a voice that the seed chooses, at 16 kHz, and the name of that voice."""
+    """One sentence in a voice that the seed chooses, at 16 kHz, and the name of that voice; no samples if it is mute."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "speech.wav"
         command, voice = command_for(text, target, np.random.default_rng(seed))
         subprocess.run(command, check=True, capture_output=True, timeout=60)
-        return read_audio(target), voice
+        return (read_audio(target) if target.exists() else np.zeros(0, dtype=np.float32)), voice
 
 
 def synthesize(sentences: Sequence[str], folder: Path, *, seed: int, workers: int) -> tuple[Utterance, ...]:

@@ -128,3 +128,27 @@ def test_samples_and_frames_agree(shape: Shape) -> None:
     for frames in (1, 2, 17):
         assert shape.frames(shape.samples(frames)) == frames
         assert shape.frames(shape.samples(frames) - 1) == frames - 1
+
+
+def test_a_skipped_layer_is_as_if_it_were_not_there(shape: Shape, model: StreamingCtc) -> None:
+    without = StreamingCtc(replace(shape, num_hidden_layers=1)).eval()
+    upper = "encoder.layers.1."
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.layers.")}
+    kept |= {
+        name.replace(upper, "encoder.layers.0."): value
+        for name, value in model.state_dict().items()
+        if name.startswith(upper)
+    }
+    without.load_state_dict(kept)
+    features, lengths = torch.randn(2, 20, shape.conv_dim[-1]), torch.tensor([20, 14])
+    (skipped,) = model.transform(features, lengths, skipped=(1,))
+    assert torch.equal(skipped, without.transform(features, lengths)[0])
+
+
+def test_a_middle_layer_may_have_a_head_of_its_own(model: StreamingCtc) -> None:
+    features, lengths = torch.randn(1, 20, model.shape.conv_dim[-1]), torch.tensor([20])
+    letters, last = model.transform(features, lengths, taps=(1,))
+    model.learn_phones(7)
+    phones, again = model.transform(features, lengths, taps=(1,))
+    assert (letters.shape[-1], phones.shape[-1]) == (model.shape.vocab_size, 7)
+    assert torch.equal(last, again)
