@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from streaming_asr.model import Context
 from training.augment import normalized
 from training.checkpoints import read_start
 from training.corpus import Corpus
 from training.evaluation_sets import Example, evaluation_sets
-from training.masks import Chunking
 from training.model import StreamingCtc
 from training.transcripts import ENGLISH, Spelling
 
@@ -27,7 +27,7 @@ from training.transcripts import ENGLISH, Spelling
 def recognize(
     model: StreamingCtc,
     examples: Sequence[Example],
-    chunking: Chunking | None,
+    context: Context | None,
     *,
     spelling: Spelling = ENGLISH,
     rows: int = 8,
@@ -37,20 +37,20 @@ def recognize(
     texts = [""] * len(examples)
     for start in range(0, len(order), rows):
         members = order[start : start + rows]
-        paths = _paths(model, [examples[index] for index in members], chunking)
+        paths = _paths(model, [examples[index] for index in members], context)
         for index, path in zip(members, paths, strict=True):
             texts[index] = spelling.decode(path)
     return texts
 
 
-def _paths(model: StreamingCtc, examples: Sequence[Example], chunking: Chunking | None) -> Iterator[list[int]]:
+def _paths(model: StreamingCtc, examples: Sequence[Example], context: Context | None) -> Iterator[list[int]]:
     longest = max(len(example.samples) for example in examples)
     audio = torch.zeros(len(examples), max(longest, model.shape.samples(1)))
     for row, example in enumerate(examples):
         audio[row, : len(example.samples)] = torch.from_numpy(normalized(example.samples))
     frames = [model.shape.frames(len(example.samples)) for example in examples]
     with torch.inference_mode():
-        best = model(audio, torch.tensor(frames), chunking).argmax(-1)
+        best = model(audio, torch.tensor(frames), context).argmax(-1)
     for row, count in enumerate(frames):
         yield best[row, :count].tolist()
 
@@ -66,21 +66,21 @@ def word_error_rate(examples: Sequence[Example], texts: Sequence[str]) -> float:
 def evaluate(
     model: StreamingCtc,
     sets: Mapping[str, Sequence[Example]],
-    chunkings: Mapping[str, Chunking | None],
+    contexts: Mapping[str, Context | None],
     spelling: Spelling = ENGLISH,
 ) -> dict[str, dict[str, float]]:
     """Word error rates by way of recognition, then by set; "all" is the mean over the sets."""
     table: dict[str, dict[str, float]] = {}
-    for way, chunking in chunkings.items():
+    for way, context in contexts.items():
         rates = {
-            name: word_error_rate(examples, recognize(model, examples, chunking, spelling=spelling))
+            name: word_error_rate(examples, recognize(model, examples, context, spelling=spelling))
             for name, examples in sets.items()
         }
         table[way] = rates | {"all": float(np.mean(list(rates.values())))}
     return table
 
 
-def ways(hop_ms: float, left_ms: float = 4000.0) -> dict[str, Chunking | None]:
+def ways(hop_ms: float, left_ms: float = 4000.0) -> dict[str, Context | None]:
     """Offline, 640+320 ms, 640 ms and 320 ms for frames of a given length."""
 
     def frames(milliseconds: float) -> int:
@@ -89,9 +89,9 @@ def ways(hop_ms: float, left_ms: float = 4000.0) -> dict[str, Chunking | None]:
     left = frames(left_ms)
     return {
         "offline": None,
-        "640+320": Chunking(frames(640), frames(320), left),
-        "640": Chunking(frames(640), 0, left),
-        "320": Chunking(frames(320), 0, left),
+        "640+320": Context(frames(640), frames(320), left),
+        "640": Context(frames(640), 0, left),
+        "320": Context(frames(320), 0, left),
     }
 
 

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.masks import Chunking, frame_of_row, main_rows, visible, windows
+from streaming_asr.model import Context
+from training.masks import frame_of_row, main_rows, visible, whole, windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +150,14 @@ class PositionalConvolution(nn.Module):
         width, kernel = shape.hidden_size, shape.num_conv_pos_embeddings
         self.conv = nn.Conv1d(width, width, kernel, groups=shape.num_conv_pos_embedding_groups)
 
-    def forward(self, features: Tensor, chunking: Chunking) -> Tensor:
+    def forward(self, features: Tensor, context: Context) -> Tensor:
         """(batch, frames, width) -> (batch, rows, width)."""
         kernel = self.conv.kernel_size[0]
         before = kernel // 2
-        pieces = windows(features, chunking, before, kernel - 1 - before)
+        pieces = windows(features, context, before, kernel - 1 - before)
         batch, chunks, length, width = pieces.shape
         moved = self.conv(pieces.reshape(batch * chunks, length, width).transpose(1, 2))
-        return F.gelu(moved).transpose(1, 2).reshape(batch, chunks * chunking.window, width)
+        return F.gelu(moved).transpose(1, 2).reshape(batch, chunks * context.rows, width)
 
 
 class Attention(nn.Module):
@@ -228,7 +229,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(shape) for _ in range(shape.num_hidden_layers))
 
     def forward(
-        self, features: Tensor, lengths: Tensor, chunking: Chunking, taps: Sequence[int], skipped: Sequence[int] = ()
+        self, features: Tensor, lengths: Tensor, context: Context, taps: Sequence[int], skipped: Sequence[int] = ()
     ) -> list[Tensor]:
         """(batch, frames, width) -> the main rows behind each layer in `taps` (by count), (batch, frames, width).
 
@@ -237,9 +238,9 @@ class Encoder(nn.Module):
         frames = features.shape[1]
         inside = torch.arange(frames, device=features.device) < lengths[:, None]
         features = features * inside[:, :, None]
-        rows = frame_of_row(chunking, frames).to(features.device)
-        hidden = features[:, rows.clamp(max=frames - 1)] + self.pos_conv_embed(features, chunking)
-        bias = _bias(chunking, frames, rows, lengths)
+        rows = frame_of_row(context, frames).to(features.device)
+        hidden = features[:, rows.clamp(max=frames - 1)] + self.pos_conv_embed(features, context)
+        bias = _bias(context, frames, rows, lengths)
         if not self.pre_norm:
             hidden = self.layer_norm(hidden)
         outputs: list[Tensor] = []
@@ -248,13 +249,13 @@ class Encoder(nn.Module):
                 hidden = layer(hidden, bias)
             if count in taps:
                 normed = self.layer_norm(hidden) if self.pre_norm else hidden
-                outputs.append(main_rows(normed, chunking, frames))
+                outputs.append(main_rows(normed, context, frames))
         return outputs
 
 
-def _bias(chunking: Chunking, frames: int, rows: Tensor, lengths: Tensor) -> Tensor:
+def _bias(context: Context, frames: int, rows: Tensor, lengths: Tensor) -> Tensor:
     """Zero where a row may look, very negative elsewhere: (batch, 1, rows, rows)."""
-    seen = visible(chunking, frames).to(lengths.device) & (rows < lengths[:, None])[:, None, :]
+    seen = visible(context, frames).to(lengths.device) & (rows < lengths[:, None])[:, None, :]
     return torch.where(seen, 0.0, -30000.0)[:, None]
 
 
@@ -283,7 +284,7 @@ class StreamingCtc(nn.Module):
         self,
         features: Tensor,
         lengths: Tensor,
-        chunking: Chunking | None = None,
+        context: Context | None = None,
         taps: Sequence[int] = (),
         skipped: Sequence[int] = (),
     ) -> list[Tensor]:
@@ -291,11 +292,11 @@ class StreamingCtc(nn.Module):
 
         Those in between are of phones if the network learns them.
         """
-        chunking = chunking or Chunking.whole(features.shape[1])
+        context = context or whole(features.shape[1])
         depth = self.shape.num_hidden_layers
-        *between, last = self.encoder(self.feature_projection(features), lengths, chunking, (*taps, depth), skipped)
+        *between, last = self.encoder(self.feature_projection(features), lengths, context, (*taps, depth), skipped)
         return [*((self.phone_head or self.lm_head)(output) for output in between), self.lm_head(last)]
 
-    def forward(self, samples: Tensor, lengths: Tensor, chunking: Chunking | None = None) -> Tensor:
+    def forward(self, samples: Tensor, lengths: Tensor, context: Context | None = None) -> Tensor:
         """(batch, samples) and frames per row -> (batch, frames, vocabulary)."""
-        return self.transform(self.features(samples), lengths, chunking)[-1]
+        return self.transform(self.features(samples), lengths, context)[-1]

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from streaming_asr.model import Context
 from training.batches import Rows
 from training.configuration import ObjectiveOptions, StreamingOptions
-from training.masks import Chunking
 from training.model import StreamingCtc
 
 
@@ -29,14 +29,14 @@ class Targets:
         return cls(torch.from_numpy(rows.rows).to(device), torch.from_numpy(rows.counts).to(device), blank)
 
 
-def choose_chunking(options: StreamingOptions, generator: np.random.Generator) -> Chunking | None:
+def choose_context(options: StreamingOptions, generator: np.random.Generator) -> Context | None:
     """Full context (None) or a random way to stream."""
     if generator.random() >= options.share:
         return None
     weights = np.array([weight for _, _, weight in options.contexts], dtype=np.float64)
     chunk, lookahead, _ = options.contexts[generator.choice(len(weights), p=weights / weights.sum())]
     left = int(generator.choice(options.lefts))
-    return Chunking(chunk, lookahead, None if left < 0 else left, int(generator.choice(options.sinks)))
+    return Context(chunk, lookahead, None if left < 0 else left, int(generator.choice(options.sinks)))
 
 
 def mask_features(features: Tensor, options: ObjectiveOptions, generator: np.random.Generator) -> Tensor:
@@ -84,7 +84,7 @@ def loss_of(
     frames: Tensor,
     letters: Targets,
     phones: Targets | None,
-    chunking: Chunking | None,
+    context: Context | None,
     streaming: StreamingOptions,
     options: ObjectiveOptions,
     generator: np.random.Generator,
@@ -98,14 +98,14 @@ def loss_of(
     taps = (options.intermediate_layer,) if options.intermediate_weight else ()
     depth = model.shape.num_hidden_layers
     skipped = [count for count in range(1, depth + 1) if generator.random() < options.layer_drop]
-    outputs = [_log(logits) for logits in model.transform(masked, frames, chunking, taps, skipped)]
+    outputs = [_log(logits) for logits in model.transform(masked, frames, context, taps, skipped)]
     plain = ctc(outputs[-1], frames, letters)
     loss = plain
     if taps:
         loss = loss + options.intermediate_weight * ctc(outputs[0], frames, phones or letters)
     if options.consistency:
-        loss = loss + _consistency(model, features, outputs[-1], frames, letters, chunking, options, generator)
-    if chunking is not None and streaming.distillation:
+        loss = loss + _consistency(model, features, outputs[-1], frames, letters, context, options, generator)
+    if context is not None and streaming.distillation:
         with torch.no_grad():
             teacher = _log(model.transform(masked, frames)[-1])
         loss = loss + streaming.distillation * divergence(outputs[-1], teacher, frames)
@@ -118,12 +118,12 @@ def _consistency(
     log_probs: Tensor,
     frames: Tensor,
     letters: Targets,
-    chunking: Chunking | None,
+    context: Context | None,
     options: ObjectiveOptions,
     generator: np.random.Generator,
 ) -> Tensor:
     """CR-CTC (Yao et al. 2024): a second masked view, its CTC loss and the divergence both ways."""
-    other = _log(model.transform(mask_features(features, options, generator), frames, chunking)[-1])
+    other = _log(model.transform(mask_features(features, options, generator), frames, context)[-1])
     both_ways = divergence(log_probs, other.detach(), frames) + divergence(other, log_probs.detach(), frames)
     return ctc(other, frames, letters) + options.consistency * both_ways
 

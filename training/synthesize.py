@@ -79,7 +79,7 @@ def command_for(text: str, target: Path, generator: Generator) -> tuple[list[str
 
 
 def speak(text: str, seed: tuple[int, int]) -> tuple[Samples, str]:
-    """One sentence in a voice that the seed chooses, at 16 kHz, and the name of that voice; no samples if it is mute."""
+    """One sentence in a voice that the seed chooses, at 16 kHz, and its name; no samples if it is mute."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "speech.wav"
         command, voice = command_for(text, target, np.random.default_rng(seed))

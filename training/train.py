@@ -35,7 +35,7 @@ from training.corpus import Corpus
 from training.initialization import initialize
 from training.model import Shape, StreamingCtc
 from training.muon import Muon
-from training.objective import Targets, choose_chunking, loss_of
+from training.objective import Targets, choose_context, loss_of
 from training.phones import Phones
 from training.schedule import Schedule
 from training.transcripts import ENGLISH
@@ -266,7 +266,7 @@ def train_step(shared: Shared, optimizers: list[torch.optim.Optimizer], batch: B
     """One batch forward and back; gives the line for the log."""
     configuration, device = shared.configuration, torch.device(shared.configuration.run.device)
     generator = np.random.default_rng((configuration.run.seed, 2, step))
-    chunking = choose_chunking(configuration.streaming, generator)
+    context = choose_context(configuration.streaming, generator)
     audio = torch.from_numpy(batch.audio).to(device).float()
     half = torch.autocast(device.type, torch.bfloat16) if configuration.run.bfloat16 else nullcontext()
     with half:
@@ -276,7 +276,7 @@ def train_step(shared: Shared, optimizers: list[torch.optim.Optimizer], batch: B
             torch.from_numpy(batch.frames).to(device),
             Targets.of(batch.letters, device, shared.start.spelling.blank),
             Targets.of(batch.phones, device) if batch.phones else None,
-            chunking,
+            context,
             configuration.streaming,
             configuration.objective,
             generator,
@@ -300,8 +300,8 @@ def train_step(shared: Shared, optimizers: list[torch.optim.Optimizer], batch: B
         "loss": round(plain, 4),
         "rate": rate,
         "norm": round(float(norm), 3),
-        "chunk": chunking.chunk if chunking else 0,
-        "lookahead": chunking.lookahead if chunking else 0,
+        "chunk": context.chunk if context else 0,
+        "lookahead": context.lookahead if context else 0,
     }
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from streaming_asr.model import Context
 from training.corpus import Corpus
 from training.evaluate import evaluate, recognize, ways, word_error_rate
 from training.evaluation_sets import Example, evaluation_sets
-from training.masks import Chunking
 from training.model import StreamingCtc
 
 
@@ -34,8 +34,8 @@ def test_noise_and_telephone_change_the_audio_and_not_the_length(corpus: Corpus)
 
 def test_texts_come_in_the_order_of_the_examples(model: StreamingCtc, corpus: Corpus) -> None:
     examples = evaluation_sets(corpus, [])["sung"][:5]
-    together = recognize(model, examples, Chunking(8, 4), rows=3)
-    alone = [recognize(model, [one], Chunking(8, 4))[0] for one in examples]
+    together = recognize(model, examples, Context(8, 4), rows=3)
+    alone = [recognize(model, [one], Context(8, 4))[0] for one in examples]
     assert together == alone
 
 
@@ -47,7 +47,7 @@ def test_error_rates_are_words_over_words() -> None:
 def test_the_table_has_a_row_per_way_and_a_mean(model: StreamingCtc, corpus: Corpus, tmp_path: Path) -> None:
     sets = evaluation_sets(corpus, [], limit=2)
     known = ways(hop_ms=40.0)
-    assert known["640+320"] == Chunking(16, 8, 100)
+    assert known["640+320"] == Context(16, 8, 100)
     table = evaluate(model, sets, {"offline": None, "320": known["320"]})
     assert list(table) == ["offline", "320"]
     assert list(table["offline"]) == ["sung", "telephone band", "all"]

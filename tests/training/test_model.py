@@ -13,7 +13,6 @@ from streaming_asr.model import Context, Encoder
 from streaming_asr.model.checkpoint import read_checkpoint
 from training.augment import normalized
 from training.checkpoints import average, fold_weight_norm, read_start, unfold_weight_norm, write_model
-from training.masks import Chunking
 from training.model import Shape, StreamingCtc
 from training.transcripts import ENGLISH, VOCABULARY
 
@@ -65,26 +64,26 @@ def test_full_context_equals_transformers(tmp_path: Path, shape: Shape, group_no
 
 
 @pytest.mark.parametrize(
-    "chunking", [Chunking(8), Chunking(8, 4), Chunking(5, 7), Chunking(8, 3, left=10), Chunking(6, 2, left=7, sinks=3)]
+    "context", [Context(8), Context(8, 4), Context(5, 7), Context(8, 3, left=10), Context(6, 2, left=7, sinks=3)]
 )
 def test_training_masks_equal_what_the_encoder_streams(
     tmp_path: Path,
     model: StreamingCtc,
     samples: np.ndarray,  # type: ignore[type-arg]
-    chunking: Chunking,
+    context: Context,
 ) -> None:
     folder = save(tmp_path, model)
     front_end = {"sampling_rate": 16000, "do_normalize": False, "return_attention_mask": True}
     (folder / "preprocessor_config.json").write_text(json.dumps(front_end))
     encoder = Encoder.load(folder, precision="float64")
-    stream = encoder.open(Context(chunking.chunk, chunking.lookahead, chunking.left, chunking.sinks))
+    stream = encoder.open(context)
     streamed = torch.cat([stream.push(samples[:7000]), stream.push(samples[7000:]), stream.finish()])
 
     double = StreamingCtc(model.shape).double().eval()
     double.load_state_dict({name: value.double() for name, value in read_checkpoint(folder).weights.items()})
     frames = torch.tensor([double.shape.frames(SAMPLES)])
     with torch.no_grad():
-        masked = double(torch.from_numpy(samples).double()[None], frames, chunking)[0]
+        masked = double(torch.from_numpy(samples).double()[None], frames, context)[0]
 
     assert masked.shape == streamed.shape
     torch.testing.assert_close(masked, streamed, atol=1e-10, rtol=1e-8)
@@ -95,9 +94,9 @@ def test_padding_of_a_batch_changes_nothing(model: StreamingCtc) -> None:
     audio[0], audio[1, :12_000] = torch.randn(20_000), torch.randn(12_000)
     frames = torch.tensor([model.shape.frames(20_000), model.shape.frames(12_000)])
     with torch.no_grad():
-        for chunking in (None, Chunking(8, 4)):
-            alone = model(audio[1:, :12_000], frames[1:], chunking)[0]
-            together = model(audio, frames, chunking)[1, : frames[1]]
+        for context in (None, Context(8, 4)):
+            alone = model(audio[1:, :12_000], frames[1:], context)[0]
+            together = model(audio, frames, context)[1, : frames[1]]
             torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 

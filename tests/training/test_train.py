@@ -23,7 +23,7 @@ from training.configuration import (
 )
 from training.corpus import Corpus
 from training.model import Shape, StreamingCtc
-from training.objective import Targets, choose_chunking, loss_of, mask_features
+from training.objective import Targets, choose_context, loss_of, mask_features
 from training.train import batch_maker, make_optimizers, prepare_run, save, train, train_step, update_average
 
 BATCHES = BatchOptions(frames=(16, 24, 32), seconds=6.0)
@@ -82,8 +82,8 @@ def losses(model: StreamingCtc, batch: Batch, steps: int) -> list[float]:
     seen: list[float] = []
     for step in range(steps):
         generator = np.random.default_rng(step)
-        chunking = choose_chunking(streaming, generator)
-        loss, plain = loss_of(model, *tensors(batch), None, chunking, streaming, options, generator)
+        context = choose_context(streaming, generator)
+        loss, plain = loss_of(model, *tensors(batch), None, context, streaming, options, generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
