@@ -71,7 +71,6 @@ class ObjectiveOptions:
     feature_width: int = 24
     intermediate_layer: int = 0
     intermediate_weight: float = 0.0
-    intermediate_phones: bool = False
     consistency: float = 0.0
     layer_drop: float = 0.0
 
@@ -111,7 +110,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One run."""
+    """One run; `noise` and `rooms` are corpus folders, `phones` is a lexicon of `training.phones`; all may be empty."""
 
     model: ModelOptions
     sources: tuple[SourceOptions, ...]
@@ -123,6 +122,7 @@ class Configuration:
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     noise: str = ""
     rooms: str = ""
+    phones: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Configuration:
@@ -138,6 +138,7 @@ class Configuration:
             sources=tuple(_options(SourceOptions, source) for source in data.get("sources", ())),
             noise=data.get("noise", ""),
             rooms=data.get("rooms", ""),
+            phones=data.get("phones", ""),
             batches=_options(BatchOptions, content["batches"]),
             run=_options(RunOptions, content["run"]),
             augmentation=_options(AugmentOptions, content.get("augmentation", {})),

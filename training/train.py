@@ -95,7 +95,7 @@ def prepare_run(configuration: Configuration) -> Shared:
     torch.manual_seed(configuration.run.seed)
     start = start_model(configuration)
     model = start.model
-    phones = learnt_phones(configuration)
+    phones = Phones.read(Path(configuration.phones)) if configuration.phones else None
     if phones is not None:
         model.learn_phones(len(phones.names))
     folder = Path(configuration.run.folder)
@@ -142,7 +142,10 @@ def some_speech(configuration: Configuration, utterances: int = 50) -> Samples:
 
 def batch_maker(configuration: Configuration, start: Start, phones: Phones | None = None) -> BatchMaker:
     """The batches of a run."""
-    sources = sources_of(configuration)
+    sources = [
+        Source(Corpus.open(Path(one.folder)).part(one.part).collections(one.only, one.without), one.share)
+        for one in configuration.sources
+    ]
     noises, rooms = (_recordings(folder) for folder in (configuration.noise, configuration.rooms))
     around = Surroundings(noises, rooms)
     return BatchMaker(
@@ -155,22 +158,6 @@ def batch_maker(configuration: Configuration, start: Start, phones: Phones | Non
         start.spelling,
         phones,
     )
-
-
-def sources_of(configuration: Configuration) -> list[Source]:
-    """The corpora of a run."""
-    return [
-        Source(Corpus.open(Path(one.folder)).part(one.part).collections(one.only, one.without), one.share)
-        for one in configuration.sources
-    ]
-
-
-def learnt_phones(configuration: Configuration) -> Phones | None:
-    """How the words of a run sound, if its middle layer is to learn it."""
-    if not configuration.objective.intermediate_phones:
-        return None
-    sources = sources_of(configuration)
-    return Phones.of(utterance.transcript for source in sources for utterance in source.corpus.utterances)
 
 
 def _recordings(folder: str) -> list[Any]:
