@@ -225,7 +225,7 @@ def make_optimizers(shared: Shared, number: int) -> list[torch.optim.Optimizer]:
     """The optimizers of one worker, with their moments from the last checkpoint if there are any.
 
     With Muon, AdamW moves what is no matrix of the network's inside: gains, biases, the positional convolution (its
-    groups are small) and the head.
+    groups are small) and the heads.
     """
     options = shared.configuration.optimizer
     trained = {name: value for name, value in shared.model.named_parameters() if value.requires_grad}
@@ -246,7 +246,7 @@ def make_optimizers(shared: Shared, number: int) -> list[torch.optim.Optimizer]:
 
 def is_matrix(name: str, weight: Tensor) -> bool:
     """Whether Muon moves a weight."""
-    return weight.dim() > 1 and not name.startswith(("lm_head.", "encoder.pos_conv_embed."))
+    return weight.dim() > 1 and not name.startswith(("lm_head.", "phone_head.", "encoder.pos_conv_embed."))
 
 
 def train_step(shared: Shared, optimizers: list[torch.optim.Optimizer], batch: Batch, step: int) -> dict[str, Any]:

@@ -135,7 +135,12 @@ def steps_of(configuration: Configuration, steps: range) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in (shared.model.state_dict() | shared.average).items()}
 
 
-def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(configuration: Configuration, tmp_path: Path) -> None:
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_resumed_run_is_bit_equal_to_an_uninterrupted_one(
+    configuration: Configuration, tmp_path: Path, muon: bool
+) -> None:
+    dropping = replace(configuration.objective, layer_drop=0.3)
+    configuration = replace(configuration, objective=dropping, optimizer=replace(configuration.optimizer, muon=muon))
     whole = steps_of(configuration, range(6))
     elsewhere = replace(configuration, run=replace(configuration.run, folder=str(tmp_path / "other")))
     steps_of(elsewhere, range(3))
