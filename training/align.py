@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +21,7 @@ from streaming_asr.audio import SAMPLE_RATE, FloatArray, Samples
 from training.augment import normalized
 from training.checkpoints import Start, read_start
 from training.corpus import TABLE_FILE, Corpus, write_table
+from training.transcripts import least_frames
 
 _QUIET: Final = SAMPLE_RATE // 50
 """Samples over which loudness is measured, 20 ms."""
@@ -61,8 +61,7 @@ def cuts_between_words(samples: Samples, transcript: str, start: Start) -> tuple
     rows = start.spelling.encode(transcript)
     shape = start.model.shape
     frames = torch.tensor([shape.frames(len(samples))])
-    needed = len(rows) + sum(one == other for one, other in pairwise(rows))
-    if frames.item() < needed or " " not in transcript:
+    if frames.item() < least_frames(rows) or " " not in transcript:
         return ()
     with torch.inference_mode():
         logits = start.model(torch.from_numpy(normalized(samples))[None], frames)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from training.augment import AugmentOptions, Surroundings, augment, normalized
 from training.corpus import Corpus, Utterance
 from training.model import Shape
 from training.phones import Phones
-from training.transcripts import ENGLISH, Spelling
+from training.transcripts import ENGLISH, Spelling, least_frames
 
 _FADE: Final = SAMPLE_RATE // 200
 
@@ -152,8 +152,7 @@ class BatchMaker:
     def _fits(self, take: Take) -> bool:
         """Short enough for the longest bucket, long enough for its letters, at any speed."""
         frames = self.shape.frames(int(take.samples / max(self.augmentation.speed))) - 1
-        text = take.transcript
-        needed = len(text) + sum(one == other for one, other in pairwise(text))
+        needed = least_frames(take.transcript)
         return 0 < needed <= frames and self.shape.frames(take.samples) <= self.options.frames[-1]
 
     def _bucket(self, samples: int) -> int:

@@ -100,12 +100,14 @@ class CorpusWriter:
 
 
 def write_table(path: Path, utterances: Iterable[Utterance]) -> None:
-    """One line per utterance, tabs between the columns, a head line."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """One line per utterance, tabs between the columns, a head line; an older table stays until this one is whole."""
+    unfinished = path.with_suffix(".new")
+    with unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, dialect="excel-tab", lineterminator="\n")
         writer.writerow([field.name for field in fields(Utterance)])
         for utterance in utterances:
             writer.writerow((*astuple(utterance)[:-1], " ".join(map(str, utterance.cuts))))
+    unfinished.replace(path)
 
 
 def hours(utterances: Sequence[Utterance]) -> float:

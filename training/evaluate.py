@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("corpus", type=Path, help="a folder of training.prepare")
     parser.add_argument("--noise", type=Path, help="a folder of noises; its part dev is used")
+    parser.add_argument("--part", default="dev", help="train: speakers that the model has heard")
     parser.add_argument("--limit", type=int, help="recordings per set")
     parser.add_argument("--ways", nargs="*", default=["offline", "640+320"])
     parser.add_argument("--log", type=Path, help="a file that gets one line of JSON")
@@ -109,7 +110,7 @@ def main() -> None:
     start = read_start(options.model)
     noise = Corpus.open(options.noise).part("dev") if options.noise else None
     noises = [noise.samples(one) for one in noise.utterances] if noise else []
-    sets = evaluation_sets(Corpus.open(options.corpus).part("dev"), noises, options.limit)
+    sets = evaluation_sets(Corpus.open(options.corpus).part(options.part), noises, options.limit)
     hop_ms = float(np.prod(start.model.shape.conv_stride)) / 16
     known = ways(hop_ms)
     table = evaluate(start.model.eval(), sets, {way: known[way] for way in options.ways}, start.spelling)

@@ -21,8 +21,6 @@ from training.corpus import Corpus
 _MARKS: Final = re.compile(r"[',%=|_:;-]|\([a-z-]+\)")
 """Stress, length and pauses, which are not told apart."""
 
-_WORDS_AT_ONCE: Final = 2000
-
 
 @dataclass(frozen=True, slots=True)
 class Phones:
@@ -56,25 +54,18 @@ class Phones:
 
 def pronounce(words: Iterable[str], voice: str = "en-us") -> dict[str, tuple[str, ...]]:
     """The phones of each word, without stress and length; RuntimeError without espeak-ng."""
-    wanted, spoken = sorted(set(words)), list[tuple[str, ...]]()
-    for start in range(0, len(wanted), _WORDS_AT_ONCE):
-        some = wanted[start : start + _WORDS_AT_ONCE]
-        found = [line for line in _spoken(some, voice) if line]
-        if len(found) != len(some):
-            raise RuntimeError(f"espeak-ng said {len(found)} of {len(some)} words ({some[0]} to {some[-1]})")
-        spoken += found
-    return dict(zip(wanted, spoken, strict=True))
-
-
-def _spoken(words: list[str], voice: str) -> Iterable[tuple[str, ...]]:
+    wanted = sorted(set(words))
     command = ["espeak-ng", "-q", "-x", "--sep= ", "-v", voice]
-    text = "\n\n".join(word.lower() for word in words)
+    text = "\n\n".join(word.lower() for word in wanted)
     try:
         said = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError as error:
         raise RuntimeError("phones need the command espeak-ng (Debian: apt install espeak-ng)") from error
-    for line in said.splitlines():
-        yield tuple(phone for phone in (_MARKS.sub("", mark) for mark in line.split()) if phone)
+    marks = (line.split() for line in said.splitlines() if line.strip())
+    spoken = [tuple(phone for phone in (_MARKS.sub("", mark) for mark in line) if phone) for line in marks]
+    if len(spoken) != len(wanted):
+        raise RuntimeError(f"espeak-ng said {len(spoken)} of {len(wanted)} words")
+    return dict(zip(wanted, spoken, strict=True))
 
 
 def main() -> None:

@@ -34,7 +34,6 @@ from training.configuration import Configuration
 from training.corpus import Corpus
 from training.initialization import initialize
 from training.model import Shape, StreamingCtc
-from training.muon import Muon
 from training.objective import Targets, choose_context, loss_of
 from training.phones import Phones
 from training.schedule import Schedule
@@ -224,19 +223,21 @@ def _batches(shared: Shared, queues: list[Any], interrupts: list[int]) -> Iterat
 def make_optimizers(shared: Shared, number: int) -> list[torch.optim.Optimizer]:
     """The optimizers of one worker, with their moments from the last checkpoint if there are any.
 
-    With Muon, AdamW moves what is no matrix of the network's inside: gains, biases, the positional convolution (its
-    groups are small) and the heads.
+    With Muon (Jordan et al. 2024), AdamW moves what is no matrix of the network's inside: convolutions, gains, biases
+    and heads. Steps of both are equally large at the same rate (Liu et al. 2025), so one schedule serves them.
     """
     options = shared.configuration.optimizer
-    trained = {name: value for name, value in shared.model.named_parameters() if value.requires_grad}
-    matrices = [value for name, value in trained.items() if options.muon and is_matrix(name, value)]
-    chosen = {id(value) for value in matrices}
-    rest = [value for value in trained.values() if id(value) not in chosen]
+    matrices, rest = list[Tensor](), list[Tensor]()
+    for name, weight in shared.model.named_parameters():
+        if weight.requires_grad:
+            (matrices if options.muon and is_matrix(name, weight) else rest).append(weight)
+    decay = options.weight_decay
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=options.peak, betas=options.betas, weight_decay=options.weight_decay, fused=True)
+        torch.optim.AdamW(rest, options.peak, options.betas, weight_decay=decay, fused=True)
     ]
     if matrices:
-        optimizers.append(Muon(matrices, options.peak, options.momentum, options.weight_decay))
+        muon = torch.optim.Muon(matrices, options.peak, decay, options.momentum, adjust_lr_fn="match_rms_adamw")
+        optimizers.append(muon)
     saved = shared.folder / f"optimizer-{number}.pt"
     if saved.exists():
         for optimizer, state in zip(optimizers, torch.load(saved, weights_only=True), strict=True):
@@ -246,7 +247,7 @@ def make_optimizers(shared: Shared, number: int) -> list[torch.optim.Optimizer]:
 
 def is_matrix(name: str, weight: Tensor) -> bool:
     """Whether Muon moves a weight."""
-    return weight.dim() > 1 and not name.startswith(("lm_head.", "phone_head.", "encoder.pos_conv_embed."))
+    return weight.dim() == 2 and not name.startswith(("lm_head.", "phone_head."))
 
 
 def train_step(shared: Shared, optimizers: list[torch.optim.Optimizer], batch: Batch, step: int) -> dict[str, Any]:

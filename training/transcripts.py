@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 VOCABULARY: Final = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
@@ -31,6 +32,11 @@ def normalize(text: str) -> str:
 def is_spellable(text: str) -> bool:
     """Whether a transcript can be trained on: no digits or other signs that are read aloud as words."""
     return not re.search(r"[0-9&%$@#+=/\\<>*_^~]", text) and bool(normalize(text))
+
+
+def least_frames(spelled: Sequence[object]) -> int:
+    """The fewest frames in which CTC can say these letters: one for each, and a blank between two that are equal."""
+    return len(spelled) + sum(one == other for one, other in pairwise(spelled))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,23 @@ import pytest
 import torch
 
 from streaming_asr.audio import SAMPLE_RATE, Samples
+from training.augment import AugmentOptions
+from training.batches import BatchOptions
+from training.configuration import (
+    Configuration,
+    ModelOptions,
+    ObjectiveOptions,
+    OptimizerOptions,
+    RunOptions,
+    SourceOptions,
+    StreamingOptions,
+)
 from training.corpus import Corpus, CorpusWriter
 from training.model import Shape, StreamingCtc
 
 PITCHES = {"A": 400.0, "B": 900.0, "C": 1600.0, " ": 0.0}
 LETTER_SECONDS = 0.12
+BATCHES = BatchOptions(frames=(16, 24, 32), seconds=6.0)
 
 
 def sung(text: str) -> Samples:
@@ -70,3 +83,22 @@ def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def corpus(corpus_folder: Path) -> Corpus:
     """The sung corpus."""
     return Corpus.open(corpus_folder)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, corpus_folder: Path, shape: Shape) -> Configuration:
+    """A run of eight steps over the sung corpus with every loss there is but phones."""
+    (tmp_path / "shape").mkdir()
+    sizes = {name: getattr(shape, name) for name in Shape.__dataclass_fields__}
+    extra = {"model_type": "wav2vec2", "feat_extract_norm": "layer", "do_stable_layer_norm": True}
+    (tmp_path / "shape" / "config.json").write_text(json.dumps(sizes | extra))
+    return Configuration(
+        model=ModelOptions(shape=str(tmp_path / "shape"), mel=True),
+        sources=(SourceOptions(str(corpus_folder)),),
+        batches=BATCHES,
+        run=RunOptions(str(tmp_path / "run"), steps=8, bfloat16=False, log_every=1),
+        augmentation=AugmentOptions.none(),
+        streaming=StreamingOptions(contexts=((8, 4, 1), (4, 0, 1)), lefts=(8, -1), sinks=(0, 2), distillation=0.5),
+        objective=ObjectiveOptions(intermediate_layer=1, intermediate_weight=0.3),
+        optimizer=OptimizerOptions(peak=3e-3, warmup=2, average_every=1),
+    )

@@ -13,10 +13,6 @@ from training.corpus import Corpus
 from training.phones import Phones, main, pronounce
 from training.train import train
 
-from .test_train import configuration
-
-__all__ = ["configuration"]
-
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs the command espeak-ng")
 
 

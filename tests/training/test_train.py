@@ -11,14 +11,10 @@ import torch
 from torch import Tensor
 
 from training.augment import AugmentOptions, Surroundings
-from training.batches import Batch, BatchMaker, BatchOptions, Source
+from training.batches import Batch, BatchMaker, Source
 from training.configuration import (
     Configuration,
-    ModelOptions,
     ObjectiveOptions,
-    OptimizerOptions,
-    RunOptions,
-    SourceOptions,
     StreamingOptions,
 )
 from training.corpus import Corpus
@@ -26,30 +22,12 @@ from training.model import Shape, StreamingCtc
 from training.objective import Targets, choose_context, loss_of, mask_features
 from training.train import batch_maker, make_optimizers, prepare_run, save, train, train_step, update_average
 
-BATCHES = BatchOptions(frames=(16, 24, 32), seconds=6.0)
+from .conftest import BATCHES
 
 
 @pytest.fixture
 def maker(corpus: Corpus, shape: Shape) -> BatchMaker:
     return BatchMaker([Source(corpus)], shape, BATCHES, AugmentOptions(), Surroundings(), seed=5)
-
-
-@pytest.fixture
-def configuration(tmp_path: Path, corpus_folder: Path, shape: Shape) -> Configuration:
-    (tmp_path / "shape").mkdir()
-    sizes = {name: getattr(shape, name) for name in Shape.__dataclass_fields__}
-    extra = {"model_type": "wav2vec2", "feat_extract_norm": "layer", "do_stable_layer_norm": True}
-    (tmp_path / "shape" / "config.json").write_text(json.dumps(sizes | extra))
-    return Configuration(
-        model=ModelOptions(shape=str(tmp_path / "shape"), mel=True),
-        sources=(SourceOptions(str(corpus_folder)),),
-        batches=BATCHES,
-        run=RunOptions(str(tmp_path / "run"), steps=8, bfloat16=False, log_every=1),
-        augmentation=AugmentOptions.none(),
-        streaming=StreamingOptions(contexts=((8, 4, 1), (4, 0, 1)), lefts=(8, -1), sinks=(0, 2), distillation=0.5),
-        objective=ObjectiveOptions(intermediate_layer=1, intermediate_weight=0.3),
-        optimizer=OptimizerOptions(peak=3e-3, warmup=2, average_every=1),
-    )
 
 
 def test_a_batch_depends_on_its_step_alone(maker: BatchMaker, corpus: Corpus, shape: Shape) -> None:
@@ -172,3 +150,21 @@ def test_unknown_keys_of_a_configuration_are_refused() -> None:
     content: dict[str, Any] = {"batches": {"frames": [8], "seconds": 1.0}, "run": {"folder": "x", "speed": 3}}
     with pytest.raises(ValueError, match="speed"):
         Configuration.parse(content)
+
+
+def test_muon_moves_the_matrices_and_adamw_the_rest(configuration: Configuration) -> None:
+    with_muon = replace(configuration, optimizer=replace(configuration.optimizer, muon=True))
+    shared = prepare_run(with_muon)
+    adamw, muon = (
+        {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+        for optimizer in make_optimizers(shared, 0)
+    )
+    weights = dict(shared.model.named_parameters())
+    assert adamw | muon == {id(weight) for weight in weights.values()}
+    assert not adamw & muon
+    layer = "encoder.layers.0."
+    assert {
+        id(weights[layer + "attention.q_proj.weight"]),
+        id(weights[layer + "feed_forward.output_dense.weight"]),
+    } <= muon
+    assert {id(weights["lm_head.weight"]), id(weights["encoder.pos_conv_embed.conv.weight"])} <= adamw

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.transcripts import BLANK, ENGLISH, VOCABULARY, Spelling, is_spellable, normalize
+from training.transcripts import BLANK, ENGLISH, VOCABULARY, Spelling, is_spellable, least_frames, normalize
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,8 @@ def test_another_model_spells_with_its_own_letters() -> None:
     assert spelling.decode([1, 1, 4, 1, 2, 3, 0]) == "aa \u00e9"
     with pytest.raises(ValueError, match="does not know: b"):
         spelling.encode("ab")
+
+
+@pytest.mark.parametrize(("text", "frames"), [("", 0), ("ABC", 3), ("AAB", 4), ("AAA", 5), ("ABA", 3)])
+def test_equal_letters_need_a_blank_between_them(text: str, frames: int) -> None:
+    assert least_frames(text) == frames
