@@ -12,7 +12,7 @@ const PACKET_SECONDS = 0.03;
 const BLOCK = 128;
 const PATIENCE_MILLISECONDS = 1500;
 /** An audio thread that was stopped just now does not answer any more. */
-const FLUSH_MILLISECONDS = 500;
+const FLUSH_MILLISECONDS = 2000;
 
 /** @param {number} sampleRate */
 export function packetSamples(sampleRate) {
@@ -114,6 +114,7 @@ export class Microphone {
     if (this.#closed) return;
     this.#closed = true;
     await this.#flushed();
+    this.#node.port.onmessage = null; // a processor that answers late is not heard any more
     this.#release();
     await this.#context.close();
   }
