@@ -127,12 +127,13 @@ class Recognizer:
             revision: branch, tag or commit on the hub.
             device: where the encoder runs, "cpu" or "cuda".
             precision: "int8" (CPU) and "bfloat16" trade a little accuracy for speed.
-            language_model: a folder of a processor with a language model, an ARPA or a KenLM file; "auto" takes the
-                one that lies beside the model, if the extra 'lm' is installed; None decodes without.
+            language_model: a folder of a processor with a language model, an ARPA, .npz or KenLM file; "auto" takes
+                the one that lies beside the model, if it can be read (a KenLM binary needs the extra 'lm'); None
+                decodes without.
 
         Raises:
             CheckpointError: the checkpoint cannot be used.
-            MissingExtraError: the extra 'recognizer' is not installed, or 'lm' for a language model asked for by path.
+            MissingExtraError: the extra 'recognizer' is not installed, or 'lm' for a KenLM binary asked for by path.
             OptionError: the device is not there, or does not have the precision.
         """
         checkpoint = read_checkpoint(name, language=language, revision=revision)

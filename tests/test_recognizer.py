@@ -222,6 +222,7 @@ def test_without_kenlm_one_line_says_what_is_missing(
         if file.is_file():
             (folder / file.name).symlink_to(file)
     (folder / "language_model").mkdir()
+    (folder / "language_model" / "lm.binary").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0")
     monkeypatch.setitem(__import__("sys").modules, "kenlm", None)
     with caplog.at_level(logging.WARNING), Recognizer.load(folder) as recognizer:
         assert recognizer.language_model is None

@@ -1,17 +1,15 @@
 """Makes the word n-gram language model that is shipped beside a model.
 
 `python -m training.language_model FOLDER --text ../shared/text --corpus prepared/real` counts free text and the
-transcripts of the training part, estimates modified Kneser-Ney, prunes, and writes FOLDER in the layout of
-`Wav2Vec2ProcessorWithLM`'s `language_model/`: one model file, unigrams.txt and attrs.json. With `--build-binary` (the
-path of KenLM's tool) the model file is a quantized KenLM trie, which holds several times more n-grams in the same
-space; without, it is an ARPA file.
+transcripts of the training part, estimates modified Kneser-Ney, prunes, and writes two files into FOLDER: ngrams.npz,
+which this project scores by itself, and attrs.json with the weights. `--arpa` writes an ARPA file with its list of
+words instead, in the layout of `Wav2Vec2ProcessorWithLM`'s `language_model/`, for every other tool.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,8 +18,9 @@ from typing import Final
 import numpy as np
 from rich.console import Console
 
+from streaming_asr.decoding.ngrams import Level, Ngrams
 from training.corpus import Corpus
-from training.kneser_ney import BEGIN, END, UNKNOWN, Ids, Order, estimate, prune
+from training.kneser_ney import BEGIN, END, UNKNOWN, Ids, Order, Reals, estimate, prune
 from training.synthesize import read_text
 from training.transcripts import is_spellable, normalize
 
@@ -77,30 +76,35 @@ def write_arpa(path: Path, orders: Sequence[Order], words: Sequence[str]) -> Non
 
 
 def _lines(order: Order, texts: Sequence[str], is_last: bool) -> Iterator[str]:
-    logarithms = np.log10(np.maximum(order.probability, 1e-99))
-    weights = np.log10(np.maximum(order.weight, 1e-99))
+    logarithms, weights = _log10(order.probability), _log10(order.weight)
     for text, logarithm, weight in zip(texts, logarithms, weights, strict=True):
         yield f"{logarithm:.3f}\t{text}\n" if is_last or weight == 0 else f"{logarithm:.3f}\t{text}\t{weight:.3f}\n"
 
 
-def to_binary(arpa: Path, binary: Path, tool: Path) -> None:
-    """A KenLM trie with 8-bit values, made by KenLM's `build_binary`."""
-    command = [str(tool), "-q", "8", "-b", "8", "-a", "22", "trie", str(arpa), str(binary)]
-    subprocess.run(command, check=True, capture_output=True)
+def to_ngrams(orders: Sequence[Order], words: Sequence[str]) -> Ngrams:
+    """The model as the recognizer scores it."""
+    number = np.min_scalar_type(len(MARKS) + len(words))
+    levels = [
+        Level(one.context, one.word.astype(number), _log10(one.probability), _log10(one.weight)) for one in orders
+    ]
+    return Ngrams([*MARKS.values(), *words], levels)
+
+
+def _log10(values: Reals) -> Reals:
+    logarithms: Reals = np.log10(np.maximum(values, 1e-99))
+    return logarithms
 
 
 def write_folder(
-    folder: Path, orders: Sequence[Order], words: Sequence[str], weights: tuple[float, float], tool: Path | None
+    folder: Path, orders: Sequence[Order], words: Sequence[str], weights: tuple[float, float], *, arpa: bool = False
 ) -> None:
-    """The three files that pyctcdecode and this project load; `weights` are alpha and beta."""
+    """A folder that `load_language_model` loads; `weights` are alpha and beta. With `arpa` pyctcdecode loads it too."""
     folder.mkdir(parents=True, exist_ok=True)
-    arpa, binary = folder / "lm.arpa", folder / "lm.binary"
-    write_arpa(arpa, orders, words)
-    binary.unlink(missing_ok=True)
-    if tool is not None:
-        to_binary(arpa, binary, tool)
-        arpa.unlink()
-    (folder / "unigrams.txt").write_text("".join(f"{word}\n" for word in sorted(words)), encoding="utf-8")
+    if arpa:
+        write_arpa(folder / "lm.arpa", orders, words)
+        (folder / "unigrams.txt").write_text("".join(f"{word}\n" for word in sorted(words)), encoding="utf-8")
+    else:
+        to_ngrams(orders, words).save(folder / "ngrams.npz")
     write_weights(folder, *weights)
 
 
@@ -116,14 +120,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--text", type=Path, required=True, help="a folder of .txt or .txt.xz, one sentence per line")
     parser.add_argument("--corpus", type=Path, help="a folder of training.prepare; its part dev is kept out")
-    parser.add_argument("--order", type=int, default=3)
-    parser.add_argument("--least", type=int, default=3, help="occurrences that make a word known")
-    parser.add_argument("--words", type=int, default=60_000, help="known words at most")
-    parser.add_argument("--ngrams", type=int, default=270_000, help="n-grams of two words and more that are kept")
+    parser.add_argument("--order", type=int, default=4)
+    parser.add_argument("--least", type=int, default=2, help="occurrences that make a word known")
+    parser.add_argument("--words", type=int, default=65_000, help="known words at most")
+    parser.add_argument("--ngrams", type=int, default=1_500_000, help="n-grams of two words and more that are kept")
     parser.add_argument("--lower-case", action="store_true", help="for models whose tokenizer lowers the case")
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--beta", type=float, default=1.5)
-    parser.add_argument("--build-binary", type=Path, help="KenLM's tool of that name")
+    parser.add_argument("--arpa", action="store_true", help="write an ARPA file, which other tools read")
     options = parser.parse_args()
     files = sorted(path for path in options.text.iterdir() if path.name.endswith((".txt.xz", ".txt")))
     corpus = Corpus.open(options.corpus) if options.corpus else None
@@ -135,7 +139,7 @@ def main() -> None:
         sentences = [one.lower() for one in sentences]
     words = choose_words(sentences, options.least, options.words)
     orders = prune(estimate(encode_sentences(sentences, words), options.order, len(words) + 3), options.ngrams)
-    write_folder(options.folder, orders, words, (options.alpha, options.beta), options.build_binary)
+    write_folder(options.folder, orders, words, (options.alpha, options.beta), arpa=options.arpa)
     sizes = {path.name: path.stat().st_size for path in sorted(options.folder.iterdir())}
     Console().print(f"{len(sentences)} sentences, n-grams {[len(order) for order in orders]}, bytes {sizes}")
 

@@ -29,7 +29,7 @@ def serve(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, int8 or bfloat16.")] = None,
-    language_model: Annotated[str | None, typer.Option(help="A folder, an ARPA or a KenLM file; auto.")] = None,
+    language_model: Annotated[str | None, typer.Option(help="A folder, an ARPA, .npz or KenLM file; auto.")] = None,
     beam_width: Annotated[int | None, typer.Option(help="Beams of the search (50); 1 is greedy.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the model; by default all cores.")] = None,
     max_streams: Annotated[int | None, typer.Option(help="Streams at once (32); more are refused with 503.")] = None,

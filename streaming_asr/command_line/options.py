@@ -47,7 +47,7 @@ class ModelOptions:
         str,
         typer.Option(
             metavar="PATH",
-            help="Language model: an ARPA or KenLM file, a folder, 'auto' (the checkpoint's own, if any) or 'none'.",
+            help="Language model: an ARPA, .npz or KenLM file, a folder, 'auto' (the model's own, if any) or 'none'.",
             rich_help_panel=MODEL,
         ),
     ] = "auto"

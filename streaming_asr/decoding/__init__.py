@@ -6,11 +6,13 @@ from streaming_asr.decoding.confidence import frame_confidence, spoken_frames, w
 from streaming_asr.decoding.greedy import GreedySearch
 from streaming_asr.decoding.hotwords import Hotwords
 from streaming_asr.decoding.language_model import (
-    KenLanguageModel,
+    KenNgrams,
     LanguageModel,
     LanguageModelOptions,
+    NgramLanguageModel,
     load_language_model,
 )
+from streaming_asr.decoding.ngrams import Ngrams
 from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, Search
 
 __all__ = [
@@ -21,9 +23,11 @@ __all__ = [
     "GreedySearch",
     "HotwordInput",
     "Hotwords",
-    "KenLanguageModel",
+    "KenNgrams",
     "LanguageModel",
     "LanguageModelOptions",
+    "NgramLanguageModel",
+    "Ngrams",
     "Search",
     "frame_confidence",
     "load_language_model",

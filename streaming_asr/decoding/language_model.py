@@ -1,4 +1,4 @@
-"""Word n-gram language models: what a search asks of one, and KenLM as one.
+"""Word n-gram language models: what a search asks of one, and n-grams as one, read by ourselves or by KenLM.
 
 Scores are natural logarithms and follow pyctcdecode 0.5.0: alpha times the model's score plus beta for each word, an
 offset for each unknown one.
@@ -7,15 +7,18 @@ offset for each unknown one.
 from __future__ import annotations
 
 import bisect
+import importlib.util
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from streaming_asr.decoding.alphabet import Alphabet
+from streaming_asr.decoding.arpa import is_arpa, read_arpa
+from streaming_asr.decoding.ngrams import BEGIN, END, SUFFIX, UNKNOWN, Ngrams
 from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
 
 Case: TypeAlias = Literal["as is", "lower", "upper"]
@@ -29,8 +32,8 @@ _PARTIAL_SCORES: Final = 65_536
 """Scores of unfinished words that a model remembers for all its searches; when there are more, all are forgotten."""
 
 _SAMPLE: Final = 5_000
-_MODEL_SUFFIXES: Final = (".arpa", ".bin", ".binary", ".klm")
-_MARKS: Final = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})
+_MODEL_SUFFIXES: Final = (SUFFIX, ".arpa", ".bin", ".binary", ".klm")
+_MARKS: Final = frozenset({BEGIN, END, UNKNOWN, UNKNOWN.upper()})
 
 _logger = logging.getLogger(__name__)
 
@@ -96,11 +99,11 @@ class Vocabulary:
         return self._sorted[:: max(1, len(self._sorted) // _SAMPLE)]
 
 
-class KenLanguageModel:
-    """A KenLM model with the vocabulary that its words are checked against.
+class NgramLanguageModel:
+    """N-grams with the vocabulary that their words are checked against.
 
     Args:
-        model: a `kenlm.Model`.
+        ngrams: the probabilities: `Ngrams`, or a KenLM model as `KenNgrams`.
         unigrams: the known words, in the model's case; None if they cannot be told, which decodes worse.
         options: weights.
         case: how the words of the alphabet are turned into the model's.
@@ -108,26 +111,20 @@ class KenLanguageModel:
 
     def __init__(
         self,
-        model: Any,
+        ngrams: Ngrams | KenNgrams,
         unigrams: Iterable[str] | None,
         options: LanguageModelOptions | None = None,
         case: Case = "as is",
     ) -> None:
         self.options: Final = options or LanguageModelOptions()
         self.case: Final = case
-        self.vocabulary: Final = None if unigrams is None else Vocabulary(word for word in unigrams if word in model)
-        self._model = model
-        self._new_state = _kenlm().State
+        self.vocabulary: Final = None if unigrams is None else Vocabulary(word for word in unigrams if word in ngrams)
+        self._ngrams = ngrams
         self._partial: dict[str, float] = {}
 
     def start(self) -> Any:
         """The state before the first word: the beginning of a sentence, or no context at all."""
-        state = self._new_state()
-        if self.options.score_boundary:
-            self._model.BeginSentenceWrite(state)
-        else:
-            self._model.NullContextWrite(state)
-        return state
+        return self._ngrams.start(boundary=self.options.score_boundary)
 
     def score(self, state: Any, word: str) -> tuple[float, Any]:
         """The weighted score of a word behind a state, and the state behind the word."""
@@ -138,7 +135,7 @@ class KenLanguageModel:
         """The weighted score of a word, which may be "", and the end of the sentence; "" counts as an unknown word."""
         score, behind = self._log10(state, word)
         if self.options.score_boundary:
-            score += self._model.BaseScore(behind, "</s>", self._new_state())
+            score += self._ngrams.score(behind, END)[0]
         return self._weighted(score)
 
     def score_partial(self, part: str) -> float:
@@ -157,10 +154,9 @@ class KenLanguageModel:
         return offset * len(part) / _USUAL_LENGTH if len(part) > _USUAL_LENGTH else offset
 
     def _log10(self, state: Any, word: str) -> tuple[float, Any]:
-        behind = self._new_state()
         word = self._cased(word)
-        score: float = self._model.BaseScore(state, word, behind)
-        known = word in (self.vocabulary or self._model)
+        score, behind = self._ngrams.score(state, word)
+        known = word in (self.vocabulary or self._ngrams)
         return (score if known else score + self.options.unk_score_offset), behind
 
     def _weighted(self, score: float) -> float:
@@ -168,6 +164,28 @@ class KenLanguageModel:
 
     def _cased(self, word: str) -> str:
         return _recased(word, self.case)
+
+
+class KenNgrams:
+    """A `kenlm.Model` as n-grams."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._new_state = _kenlm().State
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._model
+
+    def start(self, *, boundary: bool) -> Any:
+        """The state at the beginning of a sentence, or with no context at all."""
+        state = self._new_state()
+        (self._model.BeginSentenceWrite if boundary else self._model.NullContextWrite)(state)
+        return state
+
+    def score(self, state: Any, word: str) -> tuple[float, Any]:
+        """The logarithm to base 10 of a word's probability behind a state, and the state behind the word."""
+        behind = self._new_state()
+        return self._model.BaseScore(state, word, behind), behind
 
 
 def load_language_model(
@@ -180,20 +198,19 @@ def load_language_model(
     score_boundary: bool | None = None,
     unigrams: str | Path | None = None,
     case: Case | Literal["auto"] = "auto",
-) -> KenLanguageModel:
+) -> NgramLanguageModel:
     """Load a language model for an alphabet.
 
-    `path` is a folder as `Wav2Vec2ProcessorWithLM` saves it, the `language_model` folder inside one, an ARPA file or a
-    KenLM binary. Known words come from `unigrams` (a text file, one word per line), the folder or the ARPA file;
-    a binary alone cannot tell them. What is None is taken from the folder's attrs.json, else from pyctcdecode's
+    `path` is a folder as `Wav2Vec2ProcessorWithLM` saves it, the `language_model` folder inside one, an ARPA file, a
+    file of `Ngrams.save` or a KenLM binary. Only the last needs kenlm; where it is installed it reads ARPA files too,
+    large ones faster. Known words come from `unigrams` (a text file, one word per line), the folder or the model; a
+    KenLM binary alone cannot tell them. What is None is taken from the folder's attrs.json, else from pyctcdecode's
     defaults. If the alphabet has only capitals and the model's words have none (or the other way round), words are
     turned into the model's case and a log line says so; `case` says it outright.
 
-    Raises MissingExtraError without kenlm, CheckpointError for files that are missing or unreadable.
+    Raises MissingExtraError for a KenLM binary without kenlm, CheckpointError for files that are missing or unreadable.
     """
-    kenlm = _kenlm()
     files = _find(Path(path))
-    words = _read_words(files, None if unigrams is None else Path(unigrams))
     given: dict[str, Any] = {
         "alpha": alpha,
         "beta": beta,
@@ -201,19 +218,14 @@ def load_language_model(
         "score_boundary": score_boundary,
     }
     options = replace(files.options, **{name: value for name, value in given.items() if value is not None})
-    try:
-        config = kenlm.Config()
-        config.show_progress = False
-        config.arpa_complain = kenlm.ARPALoadComplain.NONE
-        model = kenlm.Model(str(files.model), config)
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{files.model} is not a language model that KenLM can read: {error}") from error
+    ngrams = _read_ngrams(files.model)
+    words = _read_words(files, None if unigrams is None else Path(unigrams), ngrams)
     if words is None:
         _logger.warning("%s does not list its words; give them as `unigrams`, or decoding is worse", files.model)
-        return KenLanguageModel(model, None, options, "as is" if case == "auto" else case)
+        return NgramLanguageModel(ngrams, None, options, "as is" if case == "auto" else case)
     vocabulary = Vocabulary(words)
     chosen = _choose_case(vocabulary, alphabet, files.model) if case == "auto" else case
-    return KenLanguageModel(model, words, options, chosen)
+    return NgramLanguageModel(ngrams, words, options, chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +235,26 @@ class _Files:
     options: LanguageModelOptions
 
 
+def _read_ngrams(path: Path) -> Ngrams | KenNgrams:
+    if path.suffix == SUFFIX:
+        return Ngrams.read(path)
+    if importlib.util.find_spec("kenlm") is None and is_arpa(path):
+        return read_arpa(path)
+    kenlm = _kenlm()
+    config = kenlm.Config()
+    config.show_progress = False
+    config.arpa_complain = kenlm.ARPALoadComplain.NONE
+    try:
+        return KenNgrams(kenlm.Model(str(path), config))
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is not a language model that KenLM can read: {error}") from error
+
+
 def _kenlm() -> Any:
     try:
         import kenlm
     except ImportError as error:
-        raise MissingExtraError("language model", "lm") from error
+        raise MissingExtraError("a language model in KenLM's binary format", "lm") from error
     return kenlm
 
 
@@ -236,7 +263,8 @@ def _find(path: Path) -> _Files:
         return _Files(path, None, LanguageModelOptions())
     folder = path / "language_model" if (path / "language_model").is_dir() else path
     if not folder.is_dir():
-        raise CheckpointError(f"there is no language model at {path}; give a folder, an ARPA file or a KenLM binary")
+        kinds = "a folder, an ARPA file, an .npz file or a KenLM binary"
+        raise CheckpointError(f"there is no language model at {path}; give {kinds}")
     models = sorted(file for file in folder.iterdir() if file.suffix in _MODEL_SUFFIXES)
     if len(models) != 1:
         found = ", ".join(file.name for file in models) or "none"
@@ -258,13 +286,15 @@ def _read_options(path: Path) -> LanguageModelOptions:
     return LanguageModelOptions(**{name: attributes[name] for name in known if attributes.get(name) is not None})
 
 
-def _read_words(files: _Files, unigrams: Path | None) -> set[str] | None:
+def _read_words(files: _Files, unigrams: Path | None, ngrams: Ngrams | KenNgrams) -> Collection[str] | None:
     listed = unigrams or files.unigrams
     if listed is not None:
         try:
             return set(listed.read_text(encoding="utf-8").split())
         except (OSError, UnicodeDecodeError) as error:
             raise CheckpointError(f"the words of the language model cannot be read from {listed}: {error}") from error
+    if isinstance(ngrams, Ngrams):
+        return ngrams.words
     return set(_arpa_words(files.model)) if files.model.suffix == ".arpa" else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from pyctcdecode.language_model import AbstractLanguageModel
 from pyctcdecode.language_model import LanguageModel as OracleLanguageModel
 
 from streaming_asr.audio import FloatArray
-from streaming_asr.decoding import Alphabet, BeamSearch, KenLanguageModel, LanguageModelOptions
+from streaming_asr.decoding import Alphabet, BeamSearch, KenNgrams, LanguageModelOptions, NgramLanguageModel
+from streaming_asr.decoding.arpa import read_arpa
 from streaming_asr.errors import OptionError, StreamClosedError
 
 CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"abcdef'")
@@ -142,11 +144,27 @@ def test_any_cut_equals_pyctcdecode_with_kenlm(
             "unk_score_offset": chance.choice([-10.0, -2.2]),
             "score_boundary": chance.random() < 0.5,
         }
-        ours = KenLanguageModel(model, unigrams, LanguageModelOptions(**weights))
+        ours = NgramLanguageModel(KenNgrams(model), unigrams, LanguageModelOptions(**weights))
         return OracleLanguageModel(model, unigrams, **weights), ours
 
     for case in range(CASES):
         check(case, LABELS[kind], models, random_logits, log_softmax, comparable, comparable_oracle)
+
+
+def test_any_cut_gives_the_same_with_our_own_ngrams(
+    arpa: Path, random_logits: Make, log_softmax: Softmax, comparable: Plain
+) -> None:
+    ngrams = read_arpa(arpa)
+    language_model = NgramLanguageModel(ngrams, ngrams.words)
+    for case in range(40):
+        chance = random.Random(case)
+        log_probs = log_softmax(random_logits(chance, 40, len(CHARACTERS)))
+        whole, pieces = (BeamSearch(Alphabet(CHARACTERS), language_model=language_model) for _ in range(2))
+        whole.push(log_probs)
+        cuts = sorted(chance.choices(range(41), k=5))
+        for start, end in pairwise([0, *cuts, 40]):
+            pieces.push(log_probs[start:end])
+        assert comparable(pieces.finish()) == comparable(whole.finish())
 
 
 @pytest.mark.lm
@@ -162,7 +180,7 @@ def test_language_model_state_carries_context_as_pyctcdecode_does(
 
     model = kenlm.Model(str(arpa))
     oracle = BeamSearchDecoderCTC(OracleAlphabet.build_alphabet(list(CHARACTERS)), OracleLanguageModel(model, words))
-    ours = KenLanguageModel(model, words)
+    ours = NgramLanguageModel(KenNgrams(model), words)
     for case in range(20):
         first, second = (random_logits(random.Random(case + part), 30, len(CHARACTERS)) for part in (0, 1000))
         search = BeamSearch(Alphabet(CHARACTERS), language_model=ours)

@@ -12,6 +12,7 @@ import pytest
 
 from streaming_asr.audio import FloatArray
 from streaming_asr.decoding import Alphabet, BeamSearch, LanguageModelOptions, load_language_model
+from streaming_asr.decoding.arpa import read_arpa
 from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
 
 LOWER = Alphabet(["", " ", *"abcdef"])
@@ -46,7 +47,15 @@ def save_with_processor(folder: Path, write_arpa: WriteArpa, words: Iterable[str
     return folder
 
 
-@pytest.mark.lm
+@pytest.fixture(params=["ours", pytest.param("kenlm", marks=pytest.mark.lm)])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What reads ARPA files: KenLM, or ours where KenLM is not installed."""
+    if request.param == "ours":
+        monkeypatch.setitem(sys.modules, "kenlm", None)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("reader")
 def test_an_arpa_file_brings_its_words(tmp_path: Path, write_arpa: WriteArpa) -> None:
     model = load_language_model(write_arpa(tmp_path / "a.arpa", ["bad", "cab", "fée"]), LOWER)
     assert model.vocabulary is not None
@@ -58,7 +67,7 @@ def test_an_arpa_file_brings_its_words(tmp_path: Path, write_arpa: WriteArpa) ->
     assert best(LOWER, model, rows("cab", "ccb", LOWER)) == "cab"
 
 
-@pytest.mark.lm
+@pytest.mark.usefixtures("reader")
 def test_a_processor_folder_brings_words_and_weights(tmp_path: Path, write_arpa: WriteArpa) -> None:
     attributes = {"alpha": 0.9, "beta": 0.1, "unk_score_offset": -7.0, "score_boundary": False}
     folder = save_with_processor(tmp_path / "processor", write_arpa, ["bad", "cab"], **attributes)
@@ -69,7 +78,7 @@ def test_a_processor_folder_brings_words_and_weights(tmp_path: Path, write_arpa:
         assert best(LOWER, model, rows("cab", "ccb", LOWER)) == "cab"
 
 
-@pytest.mark.lm
+@pytest.mark.usefixtures("reader")
 def test_words_can_be_given_as_a_file(tmp_path: Path, write_arpa: WriteArpa) -> None:
     listed = tmp_path / "words.txt"
     listed.write_text("bad\ncab\n", encoding="utf-8")
@@ -89,7 +98,7 @@ def test_a_model_that_does_not_list_its_words_is_used_with_a_warning(
     assert best(LOWER, model, rows("bad", "bed", LOWER)) == "bad"
 
 
-@pytest.mark.lm
+@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize(
     ("alphabet", "words", "case", "said", "other"),
     [
@@ -117,7 +126,7 @@ def test_words_in_the_other_case_are_matched_and_a_log_line_says_so(
     assert (spoken, unknown) == (-10.0, 0.0)
 
 
-@pytest.mark.lm
+@pytest.mark.usefixtures("reader")
 def test_words_in_the_alphabets_case_are_left_alone_without_a_word(
     tmp_path: Path, write_arpa: WriteArpa, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -125,7 +134,7 @@ def test_words_in_the_alphabets_case_are_left_alone_without_a_word(
     assert caplog.text == ""
 
 
-@pytest.mark.lm
+@pytest.mark.usefixtures("reader")
 def test_a_model_of_another_alphabet_is_warned_of(
     tmp_path: Path, write_arpa: WriteArpa, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -133,7 +142,7 @@ def test_a_model_of_another_alphabet_is_warned_of(
     assert "can spell only 33 %" in caplog.text
 
 
-@pytest.mark.lm
+@pytest.mark.usefixtures("reader")
 def test_files_that_cannot_be_used_are_named(tmp_path: Path, write_arpa: WriteArpa) -> None:
     with pytest.raises(CheckpointError, match="there is no language model at"):
         load_language_model(tmp_path / "nothing", LOWER)
@@ -141,7 +150,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, write_arpa: WriteAr
         load_language_model(tmp_path, LOWER)
     broken = tmp_path / "broken.arpa"
     broken.write_text("\\data\\\nngram 1=oops\n")
-    with pytest.raises(CheckpointError, match=r"broken\.arpa is not a language model that KenLM can read"):
+    with pytest.raises(CheckpointError, match=r"broken\.arpa is not (a language model that KenLM|an ARPA file that)"):
         load_language_model(broken, LOWER)
     folder = save_with_processor(tmp_path / "processor", write_arpa, ["bad"], alpha="much")
     with pytest.raises(OptionError, match="alpha of the language model is 'much'"):
@@ -153,10 +162,23 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, write_arpa: WriteAr
         load_language_model(write_arpa(tmp_path / "a.arpa", ["bad"]), LOWER, unigrams=tmp_path / "none.txt")
 
 
-def test_without_kenlm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_kenlm_binary_without_kenlm_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "kenlm", None)
-    with pytest.raises(MissingExtraError, match=r"language model needs the extra 'lm': pip install"):
-        load_language_model(tmp_path / "a.arpa", LOWER)
+    (tmp_path / "a.binary").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0")
+    with pytest.raises(MissingExtraError, match=r"KenLM's binary format needs the extra 'lm': pip install"):
+        load_language_model(tmp_path / "a.binary", LOWER)
+
+
+def test_a_saved_model_loads_alone_or_in_a_folder(tmp_path: Path, arpa: Path) -> None:
+    (tmp_path / "language_model").mkdir()
+    saved = tmp_path / "language_model" / "ngrams.npz"
+    read_arpa(arpa).save(saved)
+    (saved.parent / "attrs.json").write_text('{"alpha": 0.8}')
+    alone, inside = load_language_model(saved, LOWER), load_language_model(tmp_path, LOWER)
+    assert (alone.options.alpha, inside.options.alpha) == (0.5, 0.8)
+    assert inside.vocabulary is not None
+    assert "cab" in inside.vocabulary
+    assert best(LOWER, inside, rows("cab", "ccb", LOWER)) == "cab"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +190,7 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any], says: str
         LanguageModelOptions(**options)
 
 
-@pytest.mark.lm
+@pytest.mark.usefixtures("reader")
 def test_loading_is_quiet(arpa: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         load_language_model(arpa, Alphabet(["", " ", *"abcdef"]))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from streaming_asr.decoding import Ngrams
 from training.kneser_ney import estimate
 from training.language_model import choose_words, encode_sentences, without, write_folder
 
@@ -23,11 +24,26 @@ def test_words_are_chosen_by_frequency() -> None:
     assert choose_words(["A B B C", "B A"], 1, 1) == ["B"]
 
 
-def test_the_folder_has_exactly_the_files_of_a_processor(tmp_path: Path) -> None:
+def test_with_arpa_the_folder_has_exactly_the_files_of_a_processor(tmp_path: Path) -> None:
     words = choose_words(TEXT, 1, 100)
-    write_folder(tmp_path, estimate(encode_sentences(TEXT, words), 3, len(words) + 3), words, (0.5, 1.0), None)
+    orders = estimate(encode_sentences(TEXT, words), 3, len(words) + 3)
+    write_folder(tmp_path, orders, words, (0.5, 1.0), arpa=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["attrs.json", "lm.arpa", "unigrams.txt"]
     assert (tmp_path / "unigrams.txt").read_text().split() == sorted(words)
+
+
+def test_what_was_estimated_is_a_distribution_behind_any_words(tmp_path: Path) -> None:
+    words = choose_words(TEXT, 1, 100)
+    write_folder(tmp_path, estimate(encode_sentences(TEXT, words), 3, len(words) + 3), words, (0.7, 1.0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["attrs.json", "ngrams.npz"]
+    ngrams = Ngrams.read(tmp_path / "ngrams.npz")
+    assert ngrams.words == words
+    for before in ([], ["THE"], ["THE", "CAT"], ["CAT", "SAT"], ["NEVER-SEEN"]):
+        state = ngrams.start(boundary=True)
+        for word in before:
+            _, state = ngrams.score(state, word)
+        shares = [10 ** ngrams.score(state, word)[0] for word in (*words, "</s>", "NEVER-SEEN")]
+        assert sum(shares) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.lm
@@ -35,7 +51,7 @@ def test_kenlm_reads_what_was_estimated(tmp_path: Path) -> None:
     kenlm = pytest.importorskip("kenlm")
     words = choose_words(TEXT, 1, 100)
     orders = estimate(encode_sentences(TEXT, words), 3, len(words) + 3)
-    write_folder(tmp_path, orders, words, (0.5, 1.0), None)
+    write_folder(tmp_path, orders, words, (0.5, 1.0), arpa=True)
     model = kenlm.Model(str(tmp_path / "lm.arpa"))
     unigram = orders[0].probability[words.index("BIRD") + 3]
     assert model.score("BIRD", bos=False, eos=False) == pytest.approx(math.log10(unigram), abs=2e-3)

@@ -49,9 +49,7 @@ def test_stock_transformers_gives_the_same_logits(folder: Path) -> None:
     torch.testing.assert_close(Encoder.load(folder)(samples[None]), expected, atol=2e-4, rtol=1e-4)
 
 
-@pytest.mark.lm
 def test_its_language_model_loads_and_prefers_english(folder: Path) -> None:
-    pytest.importorskip("kenlm")
     model = load_language_model(folder / "language_model", Alphabet(Encoder.load(folder).labels))
 
     def score(words: str) -> float:

@@ -1,0 +1,95 @@
+r"""ARPA files: `\data\` with a count per order, a section `\n-grams:` for each, and `\end\`.
+
+Format: https://www.speech.sri.com/projects/srilm/manpages/ngram-format.5.html
+"""
+
+from __future__ import annotations
+
+from array import array
+from itertools import islice
+from pathlib import Path
+from typing import Final, TextIO
+
+import numpy as np
+
+from streaming_asr.decoding.ngrams import UNKNOWN, Integers, Ngrams, Reals, make_levels
+from streaming_asr.errors import CheckpointError
+
+_DATA: Final = "\\data\\"
+_END: Final = "\\end\\"
+
+
+def is_arpa(path: Path) -> bool:
+    """Whether a file begins as an ARPA file does, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(4096).lstrip().startswith(_DATA.encode())
+
+
+def read_arpa(path: Path) -> Ngrams:
+    """The model in an ARPA file; raises CheckpointError with the line for what cannot be understood."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return _Reader(file).read()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not an ARPA file that can be read: {error}") from error
+
+
+class _Reader:
+    """One pass over the lines of a file."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._lines = enumerate(file, start=1)
+        self._numbers: dict[str, int] = {}
+
+    def read(self) -> Ngrams:
+        counts = self._counts()
+        orders = [self._section(order, count) for order, count in enumerate(counts, start=1)]
+        self._expect(_END)
+        words = list(self._numbers)
+        return Ngrams(words, make_levels(self._numbers, orders))
+
+    def _counts(self) -> list[int]:
+        r"""The numbers below `\data\`, up to the empty line behind them."""
+        self._expect(_DATA)
+        counts: list[int] = []
+        for number, line in self._lines:
+            if not line.strip():
+                break
+            name, _, count = line.partition("=")
+            if name.split() != ["ngram", str(len(counts) + 1)] or not count.strip().isdecimal():
+                raise ValueError(f"line {number} is {line.strip()!r}; it must be 'ngram {len(counts) + 1}=NUMBER'")
+            counts.append(int(count))
+        if not counts:
+            raise ValueError("it counts no n-grams")
+        return counts
+
+    def _section(self, order: int, count: int) -> tuple[Integers, Reals, Reals]:
+        """The n-grams of one order: numbers of their words (n-grams, order), log10 and backoff (n-grams,)."""
+        self._expect(f"\\{order}-grams:")
+        numbers, log10, backoff = array("i"), array("f"), array("f")
+        for line, text in islice(self._lines, count):
+            fields = text.split()
+            if not order + 1 <= len(fields) <= order + 2:
+                raise ValueError(f"line {line} has {len(fields)} fields; a {order}-gram has {order + 1} or {order + 2}")
+            try:
+                log10.append(float(fields[0]))
+                backoff.append(float(fields[order + 1]) if len(fields) == order + 2 else 0.0)
+                numbers.extend(self._number(word, order) for word in fields[1 : order + 1])
+            except ValueError as error:
+                raise ValueError(f"line {line}: {error}") from error
+        return np.array(numbers).reshape(-1, order), np.array(log10), np.array(backoff)
+
+    def _number(self, word: str, order: int) -> int:
+        word = UNKNOWN if word == UNKNOWN.upper() else word
+        if (order == 1) == (word in self._numbers):
+            raise ValueError(f"{word!r} {'comes twice' if order == 1 else 'is no 1-gram'}")
+        return self._numbers.setdefault(word, len(self._numbers))
+
+    def _expect(self, mark: str) -> None:
+        """Skip empty lines up to this one."""
+        for number, line in self._lines:
+            if line.strip():
+                if line.strip() == mark:
+                    return
+                raise ValueError(f"line {number} is {line.strip()[:80]!r}; it must be '{mark}'")
+        raise ValueError(f"it ends before '{mark}'")
