@@ -27,7 +27,7 @@ layers: .venv/.dev
 tests: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-lm: .venv/.dev  ## kenlm, which compiles from source, for the tests of the language model
+lm: .venv/.dev  ## kenlm, which compiles from source, for the tests that compare with it
 	$(INSTALL) --editable '.[lm]'
 
 clients: .venv/.dev  ## the client packages of other services, each in its own environment, for the tests with them
