@@ -72,19 +72,18 @@ class Ngrams:
     def __init__(self, words: Sequence[str], levels: Sequence[Level]) -> None:
         _check(words, levels)
         self._names: Final = tuple(words)
-        self._levels: Final = tuple(levels)
         self._numbers: Final = {word: number for number, word in enumerate(words)}
         self._unknown = self._numbers.get(UNKNOWN, _NOWHERE)
         # Single items of a memoryview come faster than those of an array.
         self._words = [np.ascontiguousarray(level.word).data for level in levels]
         self._log10 = [np.ascontiguousarray(level.log10, np.float32).data for level in levels]
         self._backoff = [np.ascontiguousarray(level.backoff, np.float32).data for level in levels]
-        self._first = [_first_children(len(one), next) for one, next in pairwise(levels)]
+        self._first = [_first_children(len(level), children) for level, children in pairwise(levels)]
 
     @property
     def order(self) -> int:
         """Words of the longest n-grams."""
-        return len(self._levels)
+        return len(self._words)
 
     @property
     def words(self) -> list[str]:
@@ -92,7 +91,7 @@ class Ngrams:
         return [word for word in self._names if word not in (UNKNOWN, BEGIN, END)]
 
     def __len__(self) -> int:
-        return sum(map(len, self._levels))
+        return sum(map(len, self._words))
 
     def __contains__(self, word: str) -> bool:
         return word in self._numbers and word != UNKNOWN
@@ -125,14 +124,13 @@ class Ngrams:
     def save(self, path: Path) -> None:
         """Write a compressed file that `read` reads; values are rounded to the nearest of 256 per order."""
         arrays: dict[str, npt.NDArray[Any]] = {"words": np.frombuffer("\n".join(self._names).encode(), np.uint8)}
-        for order, level in enumerate(self._levels, start=1):
-            for name in ("log10", "backoff") if order < self.order else ("log10",):
-                values, arrays[f"{name}_{order}"] = _rounded(getattr(level, name))
-                arrays[f"{name}_values_{order}"] = values
-            if order > 1:
-                children = np.bincount(level.context, minlength=len(self._levels[order - 2]))
-                arrays[f"children_{order - 1}"] = children.astype(np.min_scalar_type(children.max()))
-                arrays[f"words_{order}"] = level.word
+        for name, columns in (("log10", self._log10), ("backoff", self._backoff[:-1])):
+            for order, column in enumerate(columns, start=1):
+                arrays[f"{name}_values_{order}"], arrays[f"{name}_{order}"] = _rounded(np.asarray(column))
+        for order, (first, words) in enumerate(zip(self._first, self._words[1:], strict=True), start=1):
+            children = np.diff(np.asarray(first))
+            arrays[f"children_{order}"] = children.astype(np.min_scalar_type(children.max()))
+            arrays[f"words_{order + 1}"] = np.asarray(words)
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
@@ -180,15 +178,15 @@ def make_levels(words: Mapping[str, int], orders: Iterable[tuple[Integers, Reals
 def _check(words: Sequence[str], levels: Sequence[Level]) -> None:
     if missing := [mark for mark in (BEGIN, END) if mark not in words]:
         raise ValueError(f"{' and '.join(missing)} must be among the words")
+    for order, level in enumerate(levels, start=1):
+        if not len(level.context) == len(level.word) == len(level.log10) == len(level.backoff):
+            raise ValueError(f"the columns of order {order} differ in length")
     if not levels or not np.array_equal(levels[0].word, np.arange(len(words))):
         raise ValueError(f"the n-grams of order 1 must be the {len(words)} words, each once")
     for order, (before, level) in enumerate(pairwise(levels), start=2):
         rising = np.diff(level.context.astype(np.int64) * len(words) + level.word) > 0
         if len(level) and (level.context[-1] >= len(before) or level.word.max() >= len(words) or not rising.all()):
             raise ValueError(f"the n-grams of order {order} are not sorted, or name words that are not there")
-    for order, level in enumerate(levels, start=1):
-        if not len(level.context) == len(level.word) == len(level.log10) == len(level.backoff):
-            raise ValueError(f"the columns of order {order} differ in length")
 
 
 def _first_children(rows: int, children: Level) -> memoryview:
