@@ -5,7 +5,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check lint types layers tests lm clients clean
+SPEECH ?= ../shared/speech
+TEXT ?= ../shared/text
+RECIPE ?= english-small
+
+.PHONY: demo test check lint types layers tests lm clients model clean
 
 demo: .venv/.demo  ## live captions of the bundled recording
 	$(BIN)/streaming-asr demo
@@ -32,6 +36,19 @@ lm: .venv/.dev  ## kenlm, which compiles from source, for the tests that compare
 
 clients: .venv/.dev  ## the client packages of other services, each in its own environment, for the tests with them
 	$(BIN)/python tests/clients/environments.py
+
+model: prepared/.done  ## trains a model as RECIPE=english-small or english-medium (one GPU) says; goes on where it stopped
+	$(BIN)/python -m training.train training/configs/$(RECIPE).toml
+	$(BIN)/python -m training.evaluate runs/$(RECIPE)/final prepared/real --noise prepared/noise
+
+prepared/.done: .venv/.dev
+	$(BIN)/python -m training.prepare $(SPEECH)/manifest.tsv prepared/real
+	$(BIN)/python -m training.prepare $(SPEECH)/noise/manifest.tsv prepared/noise --untranscribed --held-out 5-
+	$(BIN)/python -m training.prepare $(SPEECH)/rir/manifest.tsv prepared/rooms --untranscribed
+	$(BIN)/python -m training.synthesize $(TEXT) prepared/synthetic --utterances 17000
+	$(BIN)/python -m training.phones prepared/phones.tsv prepared/real prepared/synthetic
+	$(BIN)/python -m training.align streaming_asr/embedded/english prepared/real
+	@touch $@
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and was not found; name it: make PYTHON=/path/to/python3.11"; exit 2; }
