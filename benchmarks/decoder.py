@@ -116,7 +116,7 @@ def cases(folder: Path) -> list[Case]:
         *found,
         Case("KenLM bigram", oracle, ours),
         Case("KenLM and hotwords", oracle, ours, HOTWORDS),
-        Case("KenLM, ours without it", oracle, own),
+        Case("without KenLM", oracle, own),
     ]
 
 
