@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from itertools import islice
 from pathlib import Path
-from typing import Final, TextIO
+from typing import BinaryIO, Final
 
 import numpy as np
 
@@ -28,16 +28,16 @@ def is_arpa(path: Path) -> bool:
 def read_arpa(path: Path) -> Ngrams:
     """The model in an ARPA file; raises CheckpointError with the line for what cannot be understood."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with path.open("rb") as file:
             return _Reader(file).read()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not an ARPA file that can be read: {error}") from error
 
 
 class _Reader:
-    """One pass over the lines of a file."""
+    """One pass over the lines of a file, as bytes: only ASCII's white space parts words."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._lines = enumerate(file, start=1)
         self._numbers: dict[str, int] = {}
 
@@ -55,9 +55,9 @@ class _Reader:
         for number, line in self._lines:
             if not line.strip():
                 break
-            name, _, count = line.partition("=")
-            if name.split() != ["ngram", str(len(counts) + 1)] or not count.strip().isdecimal():
-                raise ValueError(f"line {number} is {line.strip()!r}; it must be 'ngram {len(counts) + 1}=NUMBER'")
+            name, _, count = line.partition(b"=")
+            if name.split() != [b"ngram", b"%d" % (len(counts) + 1)] or not count.strip().isdigit():
+                raise ValueError(f"line {number} is {_shown(line)}; it must be 'ngram {len(counts) + 1}=NUMBER'")
             counts.append(int(count))
         if not counts:
             raise ValueError("it counts no n-grams")
@@ -74,7 +74,7 @@ class _Reader:
             try:
                 log10.append(float(fields[0]))
                 backoff.append(float(fields[order + 1]) if len(fields) == order + 2 else 0.0)
-                numbers.extend(self._number(word, order) for word in fields[1 : order + 1])
+                numbers.extend(self._number(_text(word), order) for word in fields[1 : order + 1])
             except ValueError as error:
                 raise ValueError(f"line {line}: {error}") from error
         return np.array(numbers).reshape(-1, order), np.array(log10), np.array(backoff)
@@ -89,7 +89,15 @@ class _Reader:
         """Skip empty lines up to this one."""
         for number, line in self._lines:
             if line.strip():
-                if line.strip() == mark:
+                if line.strip() == mark.encode():
                     return
-                raise ValueError(f"line {number} is {line.strip()[:80]!r}; it must be '{mark}'")
+                raise ValueError(f"line {number} is {_shown(line)}; it must be '{mark}'")
         raise ValueError(f"it ends before '{mark}'")
+
+
+def _text(piece: bytes) -> str:
+    return piece.decode(errors="replace")
+
+
+def _shown(line: bytes) -> str:
+    return repr(_text(line.strip()[:80]))

@@ -238,16 +238,16 @@ class _Files:
 def _read_ngrams(path: Path) -> Ngrams | KenNgrams:
     if path.suffix == SUFFIX:
         return Ngrams.read(path)
-    if importlib.util.find_spec("kenlm") is None and is_arpa(path):
-        return read_arpa(path)
-    kenlm = _kenlm()
-    config = kenlm.Config()
-    config.show_progress = False
-    config.arpa_complain = kenlm.ARPALoadComplain.NONE
     try:
+        if importlib.util.find_spec("kenlm") is None and is_arpa(path):
+            return read_arpa(path)
+        kenlm = _kenlm()
+        config = kenlm.Config()
+        config.show_progress = False
+        config.arpa_complain = kenlm.ARPALoadComplain.NONE
         return KenNgrams(kenlm.Model(str(path), config))
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is not a language model that KenLM can read: {error}") from error
+        raise CheckpointError(f"{path} is not a language model that can be read: {error}") from error
 
 
 def _kenlm() -> Any:

@@ -150,7 +150,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, write_arpa: WriteAr
         load_language_model(tmp_path, LOWER)
     broken = tmp_path / "broken.arpa"
     broken.write_text("\\data\\\nngram 1=oops\n")
-    with pytest.raises(CheckpointError, match=r"broken\.arpa is not (a language model that KenLM|an ARPA file that)"):
+    with pytest.raises(CheckpointError, match=r"broken\.arpa is not (a language model|an ARPA file) that can be read"):
         load_language_model(broken, LOWER)
     folder = save_with_processor(tmp_path / "processor", write_arpa, ["bad"], alpha="much")
     with pytest.raises(OptionError, match="alpha of the language model is 'much'"):

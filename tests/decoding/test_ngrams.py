@@ -173,13 +173,14 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_an_arpa_file_is_read_with_its_quirks(tmp_path: Path) -> None:
     path = tmp_path / "a.arpa"
     path.write_text(
-        "\n\\data\\\nngram 1=4\nngram 2=1\n\n\n\\1-grams:\n-1.5 <UNK>\n-99\t<s>\t-0.25\n-1\t</s>\n-0.5 fée\t-0.125\n"
-        "\\2-grams:\n-0.75\t<s> fée\n\n\\end\\\n",
+        "\n\\data\\\nngram 1=4\nngram 2=1\n\n\n\\1-grams:\n-1.5 <UNK>\n-99\t<s>\t-0.25\n"
+        "-1\t</s>\n-0.5 fée\u00a0!\t-0.125\n"
+        "\\2-grams:\n-0.75\t<s> fée\u00a0!\r\n\n\\end\\\n",
         encoding="utf-8",
     )
     ngrams = read_arpa(path)
-    assert ngrams.words == ["fée"]
-    assert read(ngrams, ["fée", "fée", "x"], boundary=True) == [-0.75, -0.625, -1.625]
+    assert ngrams.words == ["fée\u00a0!"]
+    assert read(ngrams, ["fée\u00a0!", "fée\u00a0!", "x"], boundary=True) == [-0.75, -0.625, -1.625]
 
 
 @pytest.mark.parametrize(
