@@ -8,6 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 SPEECH ?= ../shared/speech
 TEXT ?= ../shared/text
 RECIPE ?= english-small
+UTTERANCES ?= 17000
 
 .PHONY: demo test check lint types layers tests lm clients model clean
 
@@ -45,7 +46,7 @@ prepared/.done: .venv/.dev
 	$(BIN)/python -m training.prepare $(SPEECH)/manifest.tsv prepared/real
 	$(BIN)/python -m training.prepare $(SPEECH)/noise/manifest.tsv prepared/noise --untranscribed --held-out 5-
 	$(BIN)/python -m training.prepare $(SPEECH)/rir/manifest.tsv prepared/rooms --untranscribed
-	$(BIN)/python -m training.synthesize $(TEXT) prepared/synthetic --utterances 17000
+	$(BIN)/python -m training.synthesize $(TEXT) prepared/synthetic --utterances $(UTTERANCES)
 	$(BIN)/python -m training.phones prepared/phones.tsv prepared/real prepared/synthetic
 	$(BIN)/python -m training.align streaming_asr/embedded/english prepared/real
 	@touch $@
