@@ -1,6 +1,7 @@
 """From log-probabilities to words: searches that keep their state from push to push."""
 
 from streaming_asr.decoding.alphabet import Alphabet
+from streaming_asr.decoding.arpa import read_arpa
 from streaming_asr.decoding.beam import BeamSearch
 from streaming_asr.decoding.confidence import frame_confidence, spoken_frames, word_confidence
 from streaming_asr.decoding.greedy import GreedySearch
@@ -31,6 +32,7 @@ __all__ = [
     "Search",
     "frame_confidence",
     "load_language_model",
+    "read_arpa",
     "spoken_frames",
     "word_confidence",
 ]

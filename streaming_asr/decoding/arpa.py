@@ -6,13 +6,15 @@ Format: https://www.speech.sri.com/projects/srilm/manpages/ngram-format.5.html
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
 
-from streaming_asr.decoding.ngrams import UNKNOWN, Integers, Ngrams, Reals, make_levels
+from streaming_asr.decoding.ngrams import MARKS, UNKNOWN, Integers, Ngrams, Reals, make_levels
 from streaming_asr.errors import CheckpointError
 
 _DATA: Final = "\\data\\"
@@ -21,15 +23,27 @@ _END: Final = "\\end\\"
 
 def is_arpa(path: Path) -> bool:
     """Whether a file begins as an ARPA file does, whatever its name."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return file.read(4096).lstrip().startswith(_DATA.encode())
 
 
 def read_arpa(path: Path) -> Ngrams:
     """The model in an ARPA file; raises CheckpointError with the line for what cannot be understood."""
+    with _opened(path) as file:
+        return _Reader(file).model()
+
+
+def read_arpa_words(path: Path) -> list[str]:
+    """The words in an ARPA file, without the marks; raises CheckpointError as `read_arpa` does."""
+    with _opened(path) as file:
+        return _Reader(file).words()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as file:
-            return _Reader(file).read()
+            yield file
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not an ARPA file that can be read: {error}") from error
 
@@ -41,12 +55,14 @@ class _Reader:
         self._lines = enumerate(file, start=1)
         self._numbers: dict[str, int] = {}
 
-    def read(self) -> Ngrams:
-        counts = self._counts()
-        orders = [self._section(order, count) for order, count in enumerate(counts, start=1)]
+    def model(self) -> Ngrams:
+        orders = [self._section(order, count) for order, count in enumerate(self._counts(), start=1)]
         self._expect(_END)
-        words = list(self._numbers)
-        return Ngrams(words, make_levels(self._numbers, orders))
+        return Ngrams(list(self._numbers), make_levels(self._numbers, orders))
+
+    def words(self) -> list[str]:
+        self._section(1, self._counts()[0])
+        return [word for word in self._numbers if word not in MARKS]
 
     def _counts(self) -> list[int]:
         r"""The numbers below `\data\`, up to the empty line behind them."""

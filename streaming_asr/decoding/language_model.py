@@ -7,18 +7,17 @@ offset for each unknown one.
 from __future__ import annotations
 
 import bisect
-import importlib.util
 import json
 import logging
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
 from streaming_asr.decoding.alphabet import Alphabet
-from streaming_asr.decoding.arpa import is_arpa, read_arpa
-from streaming_asr.decoding.ngrams import BEGIN, END, SUFFIX, UNKNOWN, Ngrams
+from streaming_asr.decoding.arpa import is_arpa, read_arpa, read_arpa_words
+from streaming_asr.decoding.ngrams import END, SUFFIX, Ngrams
 from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
 
 Case: TypeAlias = Literal["as is", "lower", "upper"]
@@ -33,7 +32,6 @@ _PARTIAL_SCORES: Final = 65_536
 
 _SAMPLE: Final = 5_000
 _MODEL_SUFFIXES: Final = (SUFFIX, ".arpa", ".bin", ".binary", ".klm")
-_MARKS: Final = frozenset({BEGIN, END, UNKNOWN, UNKNOWN.upper()})
 
 _logger = logging.getLogger(__name__)
 
@@ -173,6 +171,18 @@ class KenNgrams:
         self._model = model
         self._new_state = _kenlm().State
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The model in an ARPA file or a binary; MissingExtraError without kenlm, CheckpointError where it is none."""
+        kenlm = _kenlm()
+        config = kenlm.Config()
+        config.show_progress = False
+        config.arpa_complain = kenlm.ARPALoadComplain.NONE
+        try:
+            return cls(kenlm.Model(str(path), config))
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(f"{path} is not a language model that KenLM can read: {error}") from error
+
     def __contains__(self, word: str) -> bool:
         return word in self._model
 
@@ -239,15 +249,11 @@ def _read_ngrams(path: Path) -> Ngrams | KenNgrams:
     if path.suffix == SUFFIX:
         return Ngrams.read(path)
     try:
-        if importlib.util.find_spec("kenlm") is None and is_arpa(path):
-            return read_arpa(path)
-        kenlm = _kenlm()
-        config = kenlm.Config()
-        config.show_progress = False
-        config.arpa_complain = kenlm.ARPALoadComplain.NONE
-        return KenNgrams(kenlm.Model(str(path), config))
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is not a language model that can be read: {error}") from error
+        return KenNgrams.read(path)
+    except MissingExtraError:
+        if not is_arpa(path):
+            raise
+        return read_arpa(path)
 
 
 def _kenlm() -> Any:
@@ -295,22 +301,7 @@ def _read_words(files: _Files, unigrams: Path | None, ngrams: Ngrams | KenNgrams
             raise CheckpointError(f"the words of the language model cannot be read from {listed}: {error}") from error
     if isinstance(ngrams, Ngrams):
         return ngrams.words
-    return set(_arpa_words(files.model)) if files.model.suffix == ".arpa" else None
-
-
-def _arpa_words(path: Path) -> Iterator[str]:
-    r"""The words of an ARPA file's "\1-grams:" section, without the marks of sentence and unknown word."""
-    inside = False
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if line.startswith("\\"):
-                if inside:
-                    return
-                inside = line.strip() == "\\1-grams:"
-            elif inside:
-                fields = line.split()
-                if len(fields) >= 2 and fields[1] not in _MARKS:
-                    yield fields[1]
+    return read_arpa_words(files.model) if is_arpa(files.model) else None
 
 
 def _choose_case(vocabulary: Vocabulary, alphabet: Alphabet, path: Path) -> Case:

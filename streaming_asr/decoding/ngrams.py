@@ -23,6 +23,7 @@ from streaming_asr.errors import CheckpointError
 UNKNOWN: Final = "<unk>"
 BEGIN: Final = "<s>"
 END: Final = "</s>"
+MARKS: Final = (UNKNOWN, BEGIN, END)
 
 SUFFIX: Final = ".npz"
 """What the name of a file of `Ngrams.save` ends with."""
@@ -88,7 +89,7 @@ class Ngrams:
     @property
     def words(self) -> list[str]:
         """The known words, without the marks."""
-        return [word for word in self._names if word not in (UNKNOWN, BEGIN, END)]
+        return [word for word in self._names if word not in MARKS]
 
     def __len__(self) -> int:
         return sum(map(len, self._words))

@@ -16,8 +16,7 @@ from pyctcdecode.language_model import AbstractLanguageModel
 from pyctcdecode.language_model import LanguageModel as OracleLanguageModel
 
 from streaming_asr.audio import FloatArray
-from streaming_asr.decoding import Alphabet, BeamSearch, KenNgrams, LanguageModelOptions, NgramLanguageModel
-from streaming_asr.decoding.arpa import read_arpa
+from streaming_asr.decoding import Alphabet, BeamSearch, KenNgrams, LanguageModelOptions, NgramLanguageModel, read_arpa
 from streaming_asr.errors import OptionError, StreamClosedError
 
 CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"abcdef'")

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from streaming_asr.audio import FloatArray
-from streaming_asr.decoding import Alphabet, BeamSearch, LanguageModelOptions, load_language_model
-from streaming_asr.decoding.arpa import read_arpa
+from streaming_asr.decoding import Alphabet, BeamSearch, LanguageModelOptions, load_language_model, read_arpa
 from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
 
 LOWER = Alphabet(["", " ", *"abcdef"])
@@ -68,6 +67,13 @@ def test_an_arpa_file_brings_its_words(tmp_path: Path, write_arpa: WriteArpa) ->
 
 
 @pytest.mark.usefixtures("reader")
+def test_an_arpa_file_is_known_by_its_content(tmp_path: Path, write_arpa: WriteArpa) -> None:
+    model = load_language_model(write_arpa(tmp_path / "a.bin", ["bad", "f\u00e9\u00a0e"]), LOWER)
+    assert model.vocabulary is not None
+    assert "f\u00e9\u00a0e" in model.vocabulary
+
+
+@pytest.mark.usefixtures("reader")
 def test_a_processor_folder_brings_words_and_weights(tmp_path: Path, write_arpa: WriteArpa) -> None:
     attributes = {"alpha": 0.9, "beta": 0.1, "unk_score_offset": -7.0, "score_boundary": False}
     folder = save_with_processor(tmp_path / "processor", write_arpa, ["bad", "cab"], **attributes)
@@ -89,9 +95,10 @@ def test_words_can_be_given_as_a_file(tmp_path: Path, write_arpa: WriteArpa) -> 
 
 @pytest.mark.lm
 def test_a_model_that_does_not_list_its_words_is_used_with_a_warning(
-    tmp_path: Path, write_arpa: WriteArpa, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, write_arpa: WriteArpa, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # KenLM tells an ARPA file by its content, so this name stands for any model whose words cannot be read.
+    # Only KenLM's own tools write its binaries, so an ARPA file that is not known as one stands for them.
+    monkeypatch.setattr("streaming_asr.decoding.language_model.is_arpa", lambda path: False)
     model = load_language_model(write_arpa(tmp_path / "a.bin", ["bad", "cab"]), LOWER)
     assert model.vocabulary is None
     assert "does not list its words" in caplog.text
@@ -150,7 +157,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, write_arpa: WriteAr
         load_language_model(tmp_path, LOWER)
     broken = tmp_path / "broken.arpa"
     broken.write_text("\\data\\\nngram 1=oops\n")
-    with pytest.raises(CheckpointError, match=r"broken\.arpa is not (a language model|an ARPA file) that can be read"):
+    with pytest.raises(CheckpointError, match=r"broken\.arpa is not an? .* read: "):
         load_language_model(broken, LOWER)
     folder = save_with_processor(tmp_path / "processor", write_arpa, ["bad"], alpha="much")
     with pytest.raises(OptionError, match="alpha of the language model is 'much'"):

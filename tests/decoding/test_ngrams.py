@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streaming_asr.decoding import KenNgrams, Ngrams
-from streaming_asr.decoding.arpa import read_arpa
+from streaming_asr.decoding import KenNgrams, Ngrams, read_arpa
 from streaming_asr.decoding.ngrams import Level, make_levels
 from streaming_asr.errors import CheckpointError
 
@@ -168,54 +167,3 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
             Ngrams.read(path)
     with pytest.raises(CheckpointError, match=r"nowhere\.npz"):
         Ngrams.read(tmp_path / "nowhere.npz")
-
-
-def test_an_arpa_file_is_read_with_its_quirks(tmp_path: Path) -> None:
-    path = tmp_path / "a.arpa"
-    path.write_text(
-        "\n\\data\\\nngram 1=4\nngram 2=1\n\n\n\\1-grams:\n-1.5 <UNK>\n-99\t<s>\t-0.25\n"
-        "-1\t</s>\n-0.5 fée\u00a0!\t-0.125\n"
-        "\\2-grams:\n-0.75\t<s> fée\u00a0!\r\n\n\\end\\\n",
-        encoding="utf-8",
-    )
-    ngrams = read_arpa(path)
-    assert ngrams.words == ["fée\u00a0!"]
-    assert read(ngrams, ["fée\u00a0!", "fée\u00a0!", "x"], boundary=True) == [-0.75, -0.625, -1.625]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", r"it ends before '\\data\\'"),
-        ("hello\n", r"line 1 is 'hello'; it must be '\\data\\'"),
-        ("\\data\\\n\n", "it counts no n-grams"),
-        ("\\data\\\nngram 2=1\n", "line 2 is 'ngram 2=1'; it must be 'ngram 1=NUMBER'"),
-        ("\\data\\\nngram 1=3\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 a b c\n", "line 7 has 4 fields; a 1-gram has 2 or 3"),
-        ("\\data\\\nngram 1=3\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 <s>\n", "line 7: '<s>' comes twice"),
-        ("\\data\\\nngram 1=2\n\n\\1-grams:\n-1 <s>\n-x </s>\n", "line 6: could not convert"),
-        ("\\data\\\nngram 1=1\n\n\\1-grams:\n-1 <s>\n\\end\\\n", "</s> must be among the words"),
-        (
-            "\\data\\\nngram 1=2\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 a\n\\end\\\n",
-            r"line 7 is '-1 a'; it must be '\\end\\'",
-        ),
-        (
-            "\\data\\\nngram 1=2\nngram 2=1\n\n\\1-grams:\n-1 <s>\n-1 </s>\n\n\\2-grams:\n-1 <s> a\n\n\\end\\\n",
-            "line 10: 'a' is no 1-gram",
-        ),
-        (
-            "\\data\\\nngram 1=2\nngram 2=1\nngram 3=1\n\n\\1-grams:\n-1 <s>\n-1 </s>\n\n\\2-grams:\n-1 <s> </s>\n\n"
-            "\\3-grams:\n-1 </s> <s> </s>\n\n\\end\\\n",
-            "the first words of some 3-gram are no 2-gram",
-        ),
-        (
-            "\\data\\\nngram 1=2\nngram 2=2\n\n\\1-grams:\n-1 <s>\n-1 </s>\n\n\\2-grams:\n"
-            "-1 <s> </s>\n-1 <s> </s>\n\\end\\\n",
-            "some 2-gram comes twice",
-        ),
-    ],
-)
-def test_an_arpa_file_that_cannot_be_understood_names_the_line(tmp_path: Path, text: str, says: str) -> None:
-    path = tmp_path / "a.arpa"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(CheckpointError, match=rf"a\.arpa is not an ARPA file that can be read: {says}"):
-        read_arpa(path)
