@@ -29,7 +29,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.machine import print_machine
-from streaming_asr.audio import SAMPLE_RATE, FloatArray, Samples, milliseconds_to_samples
+from streaming_asr.audio.samples import SAMPLE_RATE, FloatArray, Samples, milliseconds_to_samples
 from streaming_asr.decoding import Alphabet, BeamSearch, GreedySearch, LanguageModel, load_language_model
 from streaming_asr.model import Context, Encoder, Precision
 from training.corpus import Corpus

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from benchmarks.machine import print_machine
-from streaming_asr.audio import SAMPLE_RATE, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
+from streaming_asr.checkpoints.weights import encoder_name, fold_weight_norm
 from streaming_asr.model import Context, Encoder, FrameStream, Precision
-from streaming_asr.model.weights import encoder_name, fold_weight_norm
 
 CHUNK_MS: Final = 640
 LEFT_MS: Final = 4000

@@ -17,12 +17,12 @@ import jiwer
 
 from benchmarks.machine import print_machine
 from streaming_asr import Final, Latency, Recognizer
+from streaming_asr.audio.encodings import Frames
+from streaming_asr.audio.sources import FileSource, Source, paced
 from streaming_asr.command_line.bench import Run, replay, warm_up
 from streaming_asr.command_line.demo import RECORDING, REFERENCE
 from streaming_asr.command_line.measures import Arrival, Percentiles, measure
 from streaming_asr.command_line.recognizers import SpeechStream
-from streaming_asr.encodings import Frames
-from streaming_asr.sources import FileSource, Source, paced
 
 
 def live(stream: SpeechStream, source: Source) -> Run:

@@ -26,7 +26,7 @@ from streaming_asr_client import StreamConnection, connect
 
 from benchmarks.machine import print_machine
 from benchmarks.soak import samples_of
-from streaming_asr.audio import SAMPLE_RATE, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.command_line.demo import RECORDING
 from streaming_asr.events import Final, Partial, SpeechStarted
 

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.machine import print_machine
 from benchmarks.soak import PIECE, samples_of
 from streaming_asr import SAMPLE_RATE, Event, Final, Recognizer, SpeechStarted
-from streaming_asr.audio import FloatArray, Samples
+from streaming_asr.audio.samples import FloatArray, Samples
 from streaming_asr.command_line.demo import RECORDING
 
 Sound = Callable[[int, np.random.Generator], FloatArray]

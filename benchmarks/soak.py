@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.machine import print_machine, resident_mib
 from streaming_asr import SAMPLE_RATE, Final, Recognizer
-from streaming_asr.audio import Samples
-from streaming_asr.audio_input import AudioInput
+from streaming_asr.audio.input import AudioInput
+from streaming_asr.audio.samples import Samples
+from streaming_asr.audio.sources import FileSource
 from streaming_asr.command_line.demo import RECORDING
-from streaming_asr.sources import FileSource
 
 PIECE: int = SAMPLE_RATE // 10
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from streaming_asr import EndpointOptions, Event, Final, GateOptions, Recognizer
-from streaming_asr.sources import FileSource
+from streaming_asr.audio.sources import FileSource
 
 NEVER = EndpointOptions(no_words_ms=None, trailing_silence_ms=None, maximum_length_ms=60_000)
 

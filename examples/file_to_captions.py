@@ -3,8 +3,8 @@
 import sys
 
 from streaming_asr import Final, Recognizer
+from streaming_asr.audio.sources import FileSource
 from streaming_asr.exports import export
-from streaming_asr.sources import FileSource
 
 
 def main(path: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from streaming_asr import Final, Recognizer
-from streaming_asr.sources import FileSource
+from streaming_asr.audio.sources import FileSource
 
 
 def said(recognizer: Recognizer, path: str, hotwords: Mapping[str, float]) -> str:

@@ -1,8 +1,8 @@
 """The microphone, one line per utterance, until Ctrl-C: python examples/microphone.py"""
 
 from streaming_asr import Final, Recognizer
-from streaming_asr.microphone import Microphone
-from streaming_asr.sources import Source
+from streaming_asr.audio.microphone import Microphone
+from streaming_asr.audio.sources import Source
 
 
 def transcribe(source: Source) -> None:

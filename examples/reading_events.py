@@ -3,7 +3,7 @@
 import sys
 
 from streaming_asr import Event, Final, Partial, Recognizer, SpeechEnded, SpeechStarted
-from streaming_asr.sources import FileSource
+from streaming_asr.audio.sources import FileSource
 
 
 def told(event: Event) -> str:

@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streaming_asr.audio import SAMPLE_RATE
+    from streaming_asr.audio.gate import GateOptions
+    from streaming_asr.audio.samples import SAMPLE_RATE
     from streaming_asr.endpointing import EndpointOptions
     from streaming_asr.errors import (
         AudioError,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         StreamingAsrError,
     )
     from streaming_asr.events import Alternative, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
-    from streaming_asr.gate import GateOptions
     from streaming_asr.recognizer import Latency, Recognizer, Stream
 
 __version__ = "0.1.0"
@@ -52,11 +52,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "audio": ("SAMPLE_RATE",),
+    "audio.samples": ("SAMPLE_RATE",),
     "endpointing": ("EndpointOptions",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "events": ("Alternative", "Event", "Final", "Partial", "SpeechEnded", "SpeechStarted", "Word"),
-    "gate": ("GateOptions",),
+    "audio.gate": ("GateOptions",),
     "recognizer": ("Latency", "Recognizer", "Stream"),
 }
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from streaming_asr.audio import SAMPLE_RATE, Samples, milliseconds_to_samples
-from streaming_asr.audio_input import AudioInput
+from streaming_asr.audio.encodings import Encoding, PcmPiece
+from streaming_asr.audio.gate import GateOptions
+from streaming_asr.audio.input import AudioInput
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
+from streaming_asr.checkpoints.checkpoint import Checkpoint, fetch_language_model, read_checkpoint
 from streaming_asr.decoding import (
     Alphabet,
     BeamSearch,
@@ -21,14 +24,11 @@ from streaming_asr.decoding import (
     Search,
     load_language_model,
 )
-from streaming_asr.encodings import Encoding, PcmPiece
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.engine import Engine, Work
 from streaming_asr.errors import MissingExtraError, OptionError
 from streaming_asr.events import Event
-from streaming_asr.gate import GateOptions
 from streaming_asr.model import Context, Encoder
-from streaming_asr.model.checkpoint import Checkpoint, fetch_language_model, read_checkpoint
 from streaming_asr.session import Session, SessionOptions
 
 logger = logging.getLogger(__name__)

@@ -17,18 +17,18 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from streaming_asr.audio import SAMPLE_RATE, Samples, milliseconds_to_samples, seconds
+from streaming_asr.audio.detectors import SpeechDetector
+from streaming_asr.audio.gate import Closed, Gate, GateEvent, GateOptions, Opened
+from streaming_asr.audio.ring_buffer import RingBuffer
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples, seconds
 from streaming_asr.decoding import BeamWord, Search
 from streaming_asr.endpointing import Endpoint, Endpointer, EndpointOptions
 from streaming_asr.errors import OptionError, StreamClosedError
 from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.events import Final as FinalEvent
-from streaming_asr.gate import Closed, Gate, GateEvent, GateOptions, Opened
 from streaming_asr.model import Chunk, EncoderStream
-from streaming_asr.ring_buffer import RingBuffer
 from streaming_asr.stabilizer import Stabilizer
 from streaming_asr.utterance import Utterance
-from streaming_asr.vad import SpeechDetector
 
 _RING_SLACK_MS: Final = 5_000
 """What the ring buffer holds beyond the longest utterance and the pre-roll."""

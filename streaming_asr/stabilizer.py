@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding import Beam, BeamWord, Search, frame_confidence, spoken_frames, word_confidence
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from streaming_asr.audio import FloatArray, Samples, seconds
+from streaming_asr.audio.samples import FloatArray, Samples, seconds
 from streaming_asr.decoding import Beam, BeamWord
 from streaming_asr.events import Alternative, EndReason, Word
 from streaming_asr.model import Chunk, EncoderStream

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 
-from streaming_asr.audio import Samples
+from streaming_asr.audio.samples import Samples
 from streaming_asr.decoding import Alphabet, GreedySearch
 from streaming_asr.engine import Engine
 from streaming_asr.errors import StreamClosedError

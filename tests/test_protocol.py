@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from streaming_asr.encodings import ENCODINGS
+from streaming_asr.audio.encodings import ENCODINGS
 from streaming_asr.events import Alternative, EndReason, Final, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.protocol import (
     ERRORS,

@@ -26,7 +26,7 @@ from streaming_asr import (
     Recognizer,
     StreamClosedError,
 )
-from streaming_asr.audio import Samples
+from streaming_asr.audio.samples import Samples
 from streaming_asr.events import Event
 
 EMBEDDED = Path(streaming_asr.__file__).parent / "embedded"

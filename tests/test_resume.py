@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming_asr.audio import SAMPLE_RATE
+from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.events import Event, Final, SpeechEnded, SpeechStarted
 from streaming_asr.protocol import (
     Acknowledged,

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming_asr.audio import Samples, seconds
+from streaming_asr.audio.gate import GateOptions
+from streaming_asr.audio.samples import Samples, seconds
 from streaming_asr.decoding import Alphabet, BeamSearch
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError, StreamClosedError
 from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted
-from streaming_asr.gate import GateOptions
 from streaming_asr.model import Context
 from streaming_asr.session import Session, SessionOptions
 from tests.tones import HOP, LABELS, LoudDetector, ToneEncoder, silence, spoken

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding import Alphabet, BeamSearch, BeamWord, GreedySearch
 from streaming_asr.stabilizer import Hypothesis, Stabilizer
 

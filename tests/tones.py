@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from streaming_asr.audio import SAMPLE_RATE, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.model import Chunk, Context, EncoderStream
 
 HOP = 320

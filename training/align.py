@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from rich.progress import track
 
-from streaming_asr.audio import SAMPLE_RATE, FloatArray, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, FloatArray, Samples
 from training.augment import normalized
 from training.checkpoints import Start, read_start
 from training.corpus import TABLE_FILE, Corpus, write_table

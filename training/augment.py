@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streaming_asr.audio import SAMPLE_RATE, FloatArray, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, FloatArray, Samples
 
 Generator = np.random.Generator
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streaming_asr.audio import SAMPLE_RATE, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from training.augment import AugmentOptions, Surroundings, augment, normalized
 from training.corpus import Corpus, Utterance
 from training.model import Shape

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from streaming_asr import Final, Recognizer
+from streaming_asr.audio.sources import FileSource
 from streaming_asr.command_line.captions import Captions, after, final_line, heard, picture
 from streaming_asr.command_line.demo import RECORDING
-from streaming_asr.sources import FileSource
 
 WIDTH = 84
 THEME = TerminalTheme(

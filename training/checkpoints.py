@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from streaming_asr.model.checkpoint import read_checkpoint
+from streaming_asr.checkpoints.checkpoint import read_checkpoint
 from training.initialization import grow_depth
 from training.model import Shape, StreamingCtc
 from training.transcripts import Spelling

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from streaming_asr.audio import SAMPLE_RATE, Samples, milliseconds_to_samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
 
 SENTENCES = (
     "Good morning, and thank you for coming here today.",

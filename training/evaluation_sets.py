@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from streaming_asr.audio import SAMPLE_RATE, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from training.augment import add_noise, companded, telephone_band
 from training.corpus import Corpus, Utterance
 

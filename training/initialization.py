@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streaming_asr.audio import SAMPLE_RATE, FloatArray, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, FloatArray, Samples
 from training.model import ConvLayer, StreamingCtc
 
 LOWEST_HERTZ: Final = 100.0

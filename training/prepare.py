@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from streaming_asr.audio import SAMPLE_RATE, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from training.corpus import CorpusWriter, Utterance, hours
 from training.transcripts import is_spellable, normalize
 

@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from streaming_asr.audio import Samples
+from streaming_asr.audio.samples import Samples
 from training.corpus import CorpusWriter, Utterance, hours
 from training.prepare import read_audio
 from training.transcripts import is_spellable, normalize

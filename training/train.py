@@ -26,7 +26,7 @@ import torch.multiprocessing as processes
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from streaming_asr.audio import Samples
+from streaming_asr.audio.samples import Samples
 from training.augment import Surroundings, normalized
 from training.batches import Batch, BatchMaker, Source
 from training.checkpoints import Start, read_config, read_start, write_model

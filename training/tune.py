@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding import Alphabet, BeamSearch, LanguageModel, load_language_model
 from streaming_asr.model import Encoder
 from training.corpus import Corpus

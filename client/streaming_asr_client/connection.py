@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.protocol import State as WebSocketState
 
-from streaming_asr.encodings import INT16_FULL_SCALE, Frames, PcmPiece
+from streaming_asr.audio.encodings import INT16_FULL_SCALE, Frames, PcmPiece
 from streaming_asr.errors import AudioError, OptionError, StreamClosedError
 from streaming_asr.events import Event
 from streaming_asr.protocol import (

@@ -8,8 +8,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from streaming_asr.audio import SAMPLE_RATE
-from streaming_asr.encodings import Encoding, PcmPiece
+from streaming_asr.audio.encodings import Encoding, PcmPiece
+from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.errors import OptionError
 from streaming_asr.events import Event
 from streaming_asr_client.connection import ClientOptions, StreamConnection, connect

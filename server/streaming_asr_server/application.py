@@ -14,14 +14,14 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from streaming_asr.protocol import PATH
-from streaming_asr_server import compatible
-from streaming_asr_server.admission import Refusal
-from streaming_asr_server.connections import caller, check_origin, refusal_response, serve_native
+from streaming_asr_server.access.admission import Refusal
+from streaming_asr_server.connection.serving import caller, check_origin, refusal_response, serve_native
 from streaming_asr_server.metrics import CONTENT_TYPE
-from streaming_asr_server.more_protocols import MoreProtocols
 from streaming_asr_server.pages import CaptionPage, web_folder
+from streaming_asr_server.protocols import compatible
+from streaming_asr_server.protocols.more_protocols import MoreProtocols
+from streaming_asr_server.protocols.openai.transcriptions import transcribe
 from streaming_asr_server.service import Service
-from streaming_asr_server.transcriptions import transcribe
 
 
 def create_application(

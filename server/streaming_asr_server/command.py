@@ -101,7 +101,7 @@ def create_key(
 
     Put the lines that begin with [[keys]] into the file named by --api-key-file.
     """
-    from streaming_asr_server.authentication import hash_key, new_key
+    from streaming_asr_server.access.authentication import hash_key, new_key
 
     key = new_key()
     limits = [
@@ -129,8 +129,8 @@ def run_server(settings: Settings) -> None:
         raise MissingExtraError("streaming-asr serve", "server") from error
     logger.debug("starlette %s, uvicorn %s, %s", starlette.__version__, uvicorn.__version__, prometheus_client.__name__)
     from streaming_asr_server import logs
+    from streaming_asr_server.access.authentication import ApiKeys
     from streaming_asr_server.application import create_application
-    from streaming_asr_server.authentication import ApiKeys
     from streaming_asr_server.running import run
     from streaming_asr_server.service import Service
 
@@ -148,7 +148,7 @@ def load_recognition(settings: Settings) -> Any:
     import torch
 
     from streaming_asr.recognizer import Recognizer
-    from streaming_asr_server.model import ModelRecognition
+    from streaming_asr_server.recognition.model import ModelRecognition
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from streaming_asr_server.access.authentication import ApiKeys
 from streaming_asr_server.application import create_application
-from streaming_asr_server.authentication import ApiKeys
-from streaming_asr_server.recognition import Recognition
+from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.running import DrainingServer, uvicorn_config
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings

@@ -12,15 +12,15 @@ from typing import Final
 from streaming_asr.events import Event, Partial
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr.protocol import Limits, ProtocolError
-from streaming_asr_server.admission import Admission, Readiness, Refusal
-from streaming_asr_server.authentication import ANYONE, ApiKeys, BrowserTokens, Principal
+from streaming_asr_server.access.admission import Admission, Readiness, Refusal
+from streaming_asr_server.access.authentication import ANYONE, ApiKeys, BrowserTokens, Principal
+from streaming_asr_server.connection.connection import PumpRules
 from streaming_asr_server.metrics import Metrics
-from streaming_asr_server.parking import Sessions
-from streaming_asr_server.pump import PumpRules
-from streaming_asr_server.recognition import Load, Recognition
-from streaming_asr_server.sessions import SessionRules
+from streaming_asr_server.recognition.interface import Load, Recognition
+from streaming_asr_server.sessions.registry import Sessions
+from streaming_asr_server.sessions.session import SessionRules
+from streaming_asr_server.sessions.watchdog import Watchdog
 from streaming_asr_server.settings import Settings
-from streaming_asr_server.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from streaming_asr.audio.encodings import Frames
+from streaming_asr.audio.sources import FileSource
 from streaming_asr.command_line.measures import Arrival, Measures, Percentiles, measure
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.command_line.recognizers import SpeechStream, open_ears
-from streaming_asr.encodings import Frames
 from streaming_asr.events import Event
-from streaming_asr.sources import FileSource
 
 PIECE_MS: Final = 50
 """Length of the packets, as a microphone gives them."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from streaming_asr.audio.encodings import Frames
 from streaming_asr.command_line.recognizers import SpeechStream
 from streaming_asr.command_line.stages import Stage
 from streaming_asr.command_line.transcripts import Transcript
-from streaming_asr.encodings import Frames
 from streaming_asr.errors import AudioError, DeviceError
 from streaming_asr.events import Event, Final
 

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted
 from streaming_asr.events import Final as FinalEvent
 

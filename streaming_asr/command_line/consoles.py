@@ -10,7 +10,7 @@ from typing import Self
 
 from rich.console import Console
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.command_line.stages import LiveStage, PlainStage, ProgressStage, SilentStage, Stage
 from streaming_asr.events import Event
 

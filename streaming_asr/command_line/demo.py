@@ -7,6 +7,7 @@ from typing import Final
 
 import typer
 
+from streaming_asr.audio.sources import FileSource, paced
 from streaming_asr.command_line.captioning import caption
 from streaming_asr.command_line.consoles import announce, live_stage
 from streaming_asr.command_line.failures import INTERRUPTED
@@ -14,7 +15,6 @@ from streaming_asr.command_line.interruption import Interruption
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.command_line.recognizers import open_ears
 from streaming_asr.command_line.transcripts import Transcript
-from streaming_asr.sources import FileSource, paced
 
 EMBEDDED: Final = Path(__file__).parent.parent / "embedded"
 RECORDING: Final = EMBEDDED / "demo.flac"

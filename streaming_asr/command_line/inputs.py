@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, cast
 
+from streaming_asr.audio.encodings import HEADER_BYTES, container_name
+from streaming_asr.audio.sources import ByteStream, FileSource, Source, StandardInput
 from streaming_asr.command_line.options import RawAudioOptions
-from streaming_asr.encodings import HEADER_BYTES, container_name
 from streaming_asr.errors import AudioError
-from streaming_asr.sources import ByteStream, FileSource, Source, StandardInput
 
 STANDARD_INPUT: Final = "-"
 RAW_SUFFIXES: Final = frozenset({".raw", ".pcm", ".ul", ".ulaw", ".al", ".alaw"})

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
+from streaming_asr.audio.encodings import Frames
+from streaming_asr.audio.microphone import Microphone
 from streaming_asr.command_line.captioning import caption
 from streaming_asr.command_line.consoles import announce, live_stage
 from streaming_asr.command_line.interruption import Interruption
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.command_line.recognizers import open_ears
 from streaming_asr.command_line.transcripts import Transcript, check_output, format_of, path_for
-from streaming_asr.encodings import Frames
-from streaming_asr.microphone import Microphone
 
 
 def listen(

@@ -12,7 +12,7 @@ from rich.table import Table
 from streaming_asr.errors import CheckpointError, MissingExtraError
 
 if TYPE_CHECKING:
-    from streaming_asr.model.description import Description
+    from streaming_asr.checkpoints.description import Description
 
 
 def models(
@@ -34,7 +34,7 @@ def models(
       streaming-asr models facebook/wav2vec2-large-xlsr-53-french
     """
     try:
-        from streaming_asr.model.description import cached_models, describe
+        from streaming_asr.checkpoints.description import cached_models, describe
     except ModuleNotFoundError as error:
         raise MissingExtraError("looking into models", "recognizer") from error
     console = Console(highlight=False)

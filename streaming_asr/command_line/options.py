@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
-from streaming_asr.encodings import Encoding
+from streaming_asr.audio.encodings import Encoding
 from streaming_asr.errors import OptionError
 
 MODEL: Final = "Model"

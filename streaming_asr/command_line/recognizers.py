@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
+from streaming_asr.audio.encodings import PcmPiece
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
-from streaming_asr.encodings import PcmPiece
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import MissingExtraError, OptionError
 from streaming_asr.events import Event
@@ -95,7 +95,7 @@ def open_ears(options: ModelOptions, recognition: RecognitionOptions) -> Ears:
 
 def local_arguments(options: RecognitionOptions) -> dict[str, Any]:
     """The keyword arguments of `Recognizer.stream` that were given."""
-    from streaming_asr.gate import GateOptions
+    from streaming_asr.audio.gate import GateOptions
     from streaming_asr.recognizer import Latency
 
     return options.stream_arguments() | {

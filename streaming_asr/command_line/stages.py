@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.command_line.captions import TIME_CELLS, Captions, after, clock, final_line, heard, picture
 from streaming_asr.events import Event, Partial
 from streaming_asr.events import Final as FinalEvent

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from streaming_asr.audio.sources import Source, paced
 from streaming_asr.command_line.captioning import caption
 from streaming_asr.command_line.consoles import live_stage, progress_stage
 from streaming_asr.command_line.failures import INTERRUPTED, Failures
@@ -19,7 +20,6 @@ from streaming_asr.command_line.recognizers import Ears, open_ears
 from streaming_asr.command_line.stages import EventStage, Stage
 from streaming_asr.command_line.transcripts import Transcript, check_output, write
 from streaming_asr.errors import OptionError, StreamingAsrError
-from streaming_asr.sources import Source, paced
 
 OutputFormat: TypeAlias = Literal["text", "json", "srt", "vtt", "events"]
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding.alphabet import Alphabet
 from streaming_asr.decoding.frames import check_log_probs, clip_log_probs, scan_frames
 from streaming_asr.decoding.histories import (

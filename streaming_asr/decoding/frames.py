@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.errors import OptionError
 
 LOWEST_LOG_PROB: Final = math.log(1e-15)

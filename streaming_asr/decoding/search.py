@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 
 if TYPE_CHECKING:
     from streaming_asr.decoding.alphabet import Alphabet

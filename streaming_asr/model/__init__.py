@@ -1,4 +1,4 @@
-"""The streaming wav2vec2 encoder, its checkpoints and their vocabularies."""
+"""The streaming wav2vec2 encoder: only what computes."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from streaming_asr.model.config import Config, RelativeBias
+from streaming_asr.checkpoints.config import Config, RelativeBias
 from streaming_asr.model.parameters import FloatLinear, Linear, Weights
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
+from streaming_asr.checkpoints.config import Config
 from streaming_asr.errors import OptionError
-from streaming_asr.model.config import Config
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import FeatureEncoder
 from streaming_asr.model.memory import Layout, Lease, Memory
@@ -88,7 +88,7 @@ class Encoder:
 
         language: which adapter of an MMS checkpoint. Raises CheckpointError if the checkpoint cannot be used.
         """
-        from streaming_asr.model.checkpoint import read_checkpoint
+        from streaming_asr.checkpoints.checkpoint import read_checkpoint
 
         checkpoint = read_checkpoint(name_or_folder, language=language, revision=revision)
         return cls.from_checkpoint(checkpoint, device=device, precision=precision)

@@ -14,8 +14,8 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 import torch
 
-from streaming_asr.audio import FloatArray
-from streaming_asr.model.config import ACTIVATIONS, Activation, Config, Convolution
+from streaming_asr.audio.samples import FloatArray
+from streaming_asr.checkpoints.config import ACTIVATIONS, Activation, Config, Convolution
 from streaming_asr.model.normalization import Moments, Statistics
 from streaming_asr.model.parameters import FloatLinear, LayerNorm, Linear, Weights
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from streaming_asr.audio import SAMPLE_RATE
+from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.errors import OptionError
 
 Doubles = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 import torch.nn.functional as F
 
-from streaming_asr.model.config import ACTIVATIONS, Activation, Config
+from streaming_asr.checkpoints.config import ACTIVATIONS, Activation, Config
 from streaming_asr.model.parameters import LayerNorm, Weights
 from streaming_asr.model.quantization import QuantizedConvolution
 

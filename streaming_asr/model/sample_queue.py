@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 
 SMALLEST: Final = 4096
 

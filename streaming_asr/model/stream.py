@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.errors import AudioError, StreamClosedError
 from streaming_asr.model.context import Context
 from streaming_asr.model.memory import Lease

@@ -9,8 +9,8 @@ from typing import Final
 import torch
 import torch.nn.functional as F
 
+from streaming_asr.checkpoints.config import ACTIVATIONS, Activation, Config
 from streaming_asr.model.attention import Attention, DistanceTable, Ring, Sight, distance_table
-from streaming_asr.model.config import ACTIVATIONS, Activation, Config
 from streaming_asr.model.parameters import FloatLinear, LayerNorm, Linear, Weights
 from streaming_asr.model.positional import PositionalEmbedding
 

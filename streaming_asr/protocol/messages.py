@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from streaming_asr.audio import SAMPLE_RATE
-from streaming_asr.encodings import BYTES_PER_SAMPLE, Encoding
+from streaming_asr.audio.encodings import BYTES_PER_SAMPLE, Encoding
+from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.events import Final, Partial, SpeechEnded, SpeechStarted
 from streaming_asr.protocol.faults import ErrorCode, Fault
 

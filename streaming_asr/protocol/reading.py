@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from streaming_asr.audio import SAMPLE_RATE
-from streaming_asr.encodings import Encoding
+from streaming_asr.audio.encodings import Encoding
+from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.events import Alternative, EndReason, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr.protocol.faults import ErrorCode, Fault, ProtocolError

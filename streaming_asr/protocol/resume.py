@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import gcd
 from typing import Final as Constant
 
-from streaming_asr.audio import SAMPLE_RATE
+from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted
 from streaming_asr.protocol.faults import ProtocolError
 from streaming_asr.protocol.messages import (

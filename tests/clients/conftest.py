@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from streaming_asr_server.authentication import hash_key
+from streaming_asr_server.access.authentication import hash_key
 
 from tests.clients.speech import KEY, SECONDS, Recordings, Server
 

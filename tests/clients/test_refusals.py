@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from streaming_asr_server.authentication import ApiKeys, Principal, hash_key
+from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
 from streaming_asr_server.local import local_server
+from streaming_asr_server.recognition.scripted import ScriptedRecognition
 from streaming_asr_server.settings import Settings
-from streaming_asr_server.testing import ScriptedRecognition
 from websockets.asyncio.client import connect
 
 from tests.clients.environments import CURRENT, FORMER, Environment

@@ -21,15 +21,15 @@ import numpy.typing as npt
 import pytest
 import soxr
 from streaming_asr_client import connect as connect_native
-from streaming_asr_server.authentication import ApiKeys, Principal, hash_key
+from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
 from streaming_asr_server.local import local_server
-from streaming_asr_server.protocols.twilio_signature import signature
+from streaming_asr_server.protocols.twilio.signature import signature
+from streaming_asr_server.recognition.scripted import ScriptedRecognition
 from streaming_asr_server.settings import Settings
-from streaming_asr_server.testing import ScriptedRecognition
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from streaming_asr.encodings import mulaw_table
+from streaming_asr.audio.encodings import mulaw_table
 from streaming_asr.events import Final
 from tests.clients.environments import VOICE
 from tests.clients.speech import KEY, Recordings, Server, run_json, run_program, texts

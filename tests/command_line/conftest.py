@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from streaming_asr.audio import SAMPLE_RATE
-from streaming_asr.encodings import PcmPiece
+from streaming_asr.audio.encodings import PcmPiece
+from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.events import Alternative, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
 
 

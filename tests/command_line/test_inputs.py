@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from streaming_asr.audio.sources import ByteStream
 from streaming_asr.command_line.inputs import Rewound, duration, open_input
 from streaming_asr.command_line.options import RawAudioOptions
 from streaming_asr.errors import AudioError
-from streaming_asr.sources import ByteStream
 
 RAW = RawAudioOptions(encoding="mulaw", sample_rate=8000, channels=2)
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streaming_asr.audio.microphone import InputDevice, Microphone
 from streaming_asr.command_line.devices import listing
 from streaming_asr.command_line.interruption import Interruption
 from streaming_asr.command_line.listen import keep, tell_losses, until_stopped
 from streaming_asr.command_line.transcripts import Transcript
 from streaming_asr.events import Final, Word
-from streaming_asr.microphone import InputDevice, Microphone
 
 
 class SoundLibrary:

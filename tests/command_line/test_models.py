@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+from streaming_asr.checkpoints.description import Description
 from streaming_asr.command_line.models import details, listing
-from streaming_asr.model.description import Description
 
 MMS = Description(
     name="facebook/mms-1b-all",

@@ -8,11 +8,11 @@ from typing import get_type_hints
 
 import pytest
 
+from streaming_asr.audio.gate import GateOptions
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions, parse_hotwords
 from streaming_asr.command_line.recognizers import local_arguments, open_ears, remote_arguments
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError
-from streaming_asr.gate import GateOptions
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from streaming_asr.audio.encodings import Frames
 from streaming_asr.command_line.captioning import caption
 from streaming_asr.command_line.interruption import Interruption
 from streaming_asr.command_line.options import RawAudioOptions
@@ -20,7 +21,6 @@ from streaming_asr.command_line.recognizers import Ears, SpeechRecognizer
 from streaming_asr.command_line.stages import SilentStage
 from streaming_asr.command_line.transcribe import Delivery, OutputFormat, transcribe_input
 from streaming_asr.command_line.transcripts import Transcript, check_output, format_of, path_for
-from streaming_asr.encodings import Frames
 from streaming_asr.errors import DeviceError, OptionError
 
 

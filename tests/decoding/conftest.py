@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pyctcdecode.decoder import _log_softmax
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding import Alphabet, Beam
 
 CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"abcdef'")

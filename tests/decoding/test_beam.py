@@ -15,7 +15,7 @@ from pyctcdecode.decoder import BeamSearchDecoderCTC
 from pyctcdecode.language_model import AbstractLanguageModel
 from pyctcdecode.language_model import LanguageModel as OracleLanguageModel
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding import Alphabet, BeamSearch, KenNgrams, LanguageModelOptions, NgramLanguageModel, read_arpa
 from streaming_asr.errors import OptionError, StreamClosedError
 

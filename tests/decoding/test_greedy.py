@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyctcdecode.alphabet import Alphabet as OracleAlphabet
 from pyctcdecode.decoder import BeamSearchDecoderCTC
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding import Alphabet, BeamSearch, GreedySearch, Search
 from streaming_asr.errors import OptionError, StreamClosedError
 

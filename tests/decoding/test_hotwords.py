@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pyctcdecode.language_model import HotwordScorer
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding import Alphabet, BeamSearch, Hotwords
 from streaming_asr.errors import OptionError
 

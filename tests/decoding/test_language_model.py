@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding import Alphabet, BeamSearch, LanguageModelOptions, load_language_model, read_arpa
 from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from streaming_asr.audio.sources import FileSource
 from streaming_asr.command_line.demo import RECORDING
-from streaming_asr.sources import FileSource
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 Run = Callable[..., list[str]]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from streaming_asr.checkpoints.config import RelativeBias
 from streaming_asr.model.attention import DistanceTable
-from streaming_asr.model.config import RelativeBias
 
 if TYPE_CHECKING:
-    from tests.model.conftest import TinyModel
+    from tests.conftest import TinyModel
 
 
 @pytest.mark.parametrize(("buckets", "distance"), [(320, 800), (16, 20), (32, 128)])

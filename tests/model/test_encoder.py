@@ -12,7 +12,7 @@ from streaming_asr.errors import CheckpointError, OptionError
 from streaming_asr.model import Context, Encoder, Normalization
 
 if TYPE_CHECKING:
-    from tests.model.conftest import AsCheckpoint, TinyModel
+    from tests.conftest import AsCheckpoint, TinyModel
 
 
 def noise(batch: int, samples: int, seed: int = 0) -> torch.Tensor:

@@ -17,7 +17,7 @@ from streaming_asr.model import Chunk, Context, Encoder, Normalization
 from streaming_asr.model.masks import attention_mask, masked_positions, rows
 
 if TYPE_CHECKING:
-    from tests.model.conftest import AsCheckpoint, TinyModel
+    from tests.conftest import AsCheckpoint, TinyModel
 
 CONTEXTS = (
     Context(chunk=10, lookahead=5, left=20, sinks=3),

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from streaming_asr.audio import FloatArray
+from streaming_asr.audio.samples import FloatArray
 from streaming_asr.errors import OptionError
 from streaming_asr.model import Context, Encoder, Normalization
 from streaming_asr.model.normalization import Moments, Statistics, updated
 
 if TYPE_CHECKING:
-    from tests.model.conftest import AsCheckpoint, TinyModel
+    from tests.conftest import AsCheckpoint, TinyModel
 
 
 def vectors(count: int, seed: int = 0) -> FloatArray:

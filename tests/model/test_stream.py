@@ -13,13 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming_asr.audio import Samples
+from streaming_asr.audio.samples import Samples
 from streaming_asr.errors import AudioError, OptionError, StreamClosedError
 from streaming_asr.model import Context, Encoder, FrameStream, Normalization
 from streaming_asr.model.memory import SHORTEST_RING
 
 if TYPE_CHECKING:
-    from tests.model.conftest import AsCheckpoint, TinyModel
+    from tests.conftest import AsCheckpoint, TinyModel
 
 LIMITED = Context(chunk=6, lookahead=4, left=11, sinks=2)
 

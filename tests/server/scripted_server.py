@@ -6,10 +6,10 @@ import argparse
 
 from streaming_asr_server import logs
 from streaming_asr_server.application import create_application
+from streaming_asr_server.recognition.scripted import ScriptedRecognition
 from streaming_asr_server.running import run
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import read_settings
-from streaming_asr_server.testing import ScriptedRecognition
 
 parser = argparse.ArgumentParser()
 parser.add_argument("port", type=int)

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from streaming_asr_client import Backoff, ClientOptions, connect
-from streaming_asr_server.testing import tone_words
+from streaming_asr_server.recognition.scripted import tone_words
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed
 
-from streaming_asr.audio import Samples
+from streaming_asr.audio.samples import Samples
 from streaming_asr.events import Event, Final
 
 FAST = ClientOptions(backoff=Backoff(first=0.002, longest=0.02, give_up_seconds=20))

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from streaming_asr_client import Backoff, ClientOptions, ConnectionLostError, RefusedError, connect
-from streaming_asr_server.authentication import ApiKeys, Principal, hash_key
+from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
 from streaming_asr_server.local import local_server
+from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings
-from streaming_asr_server.testing import ScriptedRecognition, tone_words
 
 from streaming_asr.events import Event, Final
 from tests.server.proxy import bad_network

@@ -11,9 +11,9 @@ import pytest
 from streaming_asr_client import RefusedError, connect
 from streaming_asr_server.application import create_application
 from streaming_asr_server.local import local_server
+from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings
-from streaming_asr_server.testing import ScriptedRecognition, tone_words
 
 from tests.server.speaking import events_of
 

@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 from streaming_asr_client import ClientOptions, RefusedError, StreamFailedError, connect
-from streaming_asr_server.authentication import ApiKeys, Principal, hash_key
+from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
 from streaming_asr_server.local import local_server
+from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.settings import Settings
-from streaming_asr_server.testing import ScriptedRecognition, tone_words
 from websockets.exceptions import InvalidStatus
 
 from tests.server.speaking import events_of, finals, pcm, raw

@@ -7,7 +7,7 @@ import random
 
 import pytest
 from streaming_asr_server.local import local_server
-from streaming_asr_server.testing import ScriptedRecognition, tone_words
+from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 
 from tests.server.speaking import events_of, finals, sentences
 

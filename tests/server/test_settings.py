@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 from streaming_asr_server import command, logs
-from streaming_asr_server.authentication import ApiKeys
+from streaming_asr_server.access.authentication import ApiKeys
 from streaming_asr_server.settings import Settings, read_settings
 from typer.testing import CliRunner
 

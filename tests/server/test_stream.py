@@ -11,8 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from streaming_asr_client import StreamFailedError, connect
 from streaming_asr_server.local import local_server
+from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.settings import Settings
-from streaming_asr_server.testing import ScriptedRecognition, tone_words
 
 from streaming_asr.events import Final, Partial, SpeechEnded, SpeechStarted
 from tests.server.speaking import FAST, events_of, finals, raw, sentences

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from streaming_asr.audio import SAMPLE_RATE, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from training.augment import AugmentOptions
 from training.batches import BatchOptions
 from training.configuration import (

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streaming_asr.audio import SAMPLE_RATE
+from streaming_asr.audio.samples import SAMPLE_RATE
 from training.align import align, cuts_between_words, quietest
 from training.augment import AugmentOptions, Surroundings
 from training.batches import BatchMaker, BatchOptions, Source, joined, some_words

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from streaming_asr.audio import SAMPLE_RATE
+from streaming_asr.audio.samples import SAMPLE_RATE
 from training.initialization import centres, filter_bank, grow_depth, initialize
 from training.model import StreamingCtc
 

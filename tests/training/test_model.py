@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from streaming_asr.checkpoints.checkpoint import read_checkpoint
 from streaming_asr.model import Context, Encoder
-from streaming_asr.model.checkpoint import read_checkpoint
 from training.augment import normalized
 from training.checkpoints import average, fold_weight_norm, read_start, unfold_weight_norm, write_model
 from training.model import Shape, StreamingCtc

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from streaming_asr.audio import Samples
+from streaming_asr.audio.samples import Samples
 from training.corpus import Corpus
 from training.prepare import prepare
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from streaming_asr.checkpoints.checkpoint import embedded_folder
 from streaming_asr.decoding import Alphabet, load_language_model
 from streaming_asr.model import Encoder
-from streaming_asr.model.checkpoint import embedded_folder
 
 MEGABYTE = 1_000_000
 

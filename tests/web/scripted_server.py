@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from streaming_asr_server.access.authentication import ApiKeys
 from streaming_asr_server.application import create_application
-from streaming_asr_server.authentication import ApiKeys
+from streaming_asr_server.recognition.scripted import ScriptedRecognition
 from streaming_asr_server.running import run
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings
-from streaming_asr_server.testing import ScriptedRecognition
 
 port, key_file, max_streams = [*sys.argv[1:], *("", "-", "32")[len(sys.argv) - 1 :]]
 keys = None if key_file == "-" else ApiKeys.read(Path(key_file))

@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 import streaming_asr
-from streaming_asr.audio import Samples
+from streaming_asr.audio.samples import Samples
 
 DEMO = Path(streaming_asr.__file__).parent / "embedded" / "demo.flac"
 MICROPHONE_RATE = 48_000

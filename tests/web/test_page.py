@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from streaming_asr_server.authentication import hash_key, new_key
+from streaming_asr_server.access.authentication import hash_key, new_key
 from websockets.sync.client import connect
 
-from streaming_asr.audio import SAMPLE_RATE, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from tests.web.browsers import DENIED, OpenBrowser
 from tests.web.cutting import cutable
 from tests.web.serving import as_microphone, free_port, scripted_serving

@@ -1,0 +1,136 @@
+"""What a foreign wire protocol takes and gives: the seam between its codec and recognition, without I/O, clock, thread.
+
+A codec is driven by `bridge.Bridge`. What the client says is given to `receive`, in the order of its arrival; the
+codec answers with actions, which are done in their order. What comes of them is told in the same order: the events of
+some audio, then that the audio was `taken`; the events of a flush, then that it is `finalized`; and so on. Several
+things may be under way: an event told after a message was received may still belong to audio from before it. Positions
+are seconds of audio since the stream was opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol, TypeAlias
+
+from streaming_asr.events import Event
+from streaming_asr_server.connection.outbox import HangUp, Send
+
+HOTWORD_WEIGHT: Final = 10.0
+"""The weight of a hotword whose protocol has no weights."""
+
+_LONGEST_REASON: Final = 123
+
+Encoding: TypeAlias = Literal["linear16", "float32", "mulaw", "alaw", "opus", "container"]
+"""Bare interleaved samples by the names of `streaming_asr.audio.encodings`; `opus`: one bare Opus packet in
+each message; `container`: Ogg, WebM, FLAC, WAV, MP3 and more, told apart by their heads."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """What the audio messages hold; rate in Hz and channels mean nothing for a container, which says them itself."""
+
+    encoding: Encoding = "linear16"
+    sample_rate: int = 16_000
+    channels: int = 1
+    separate: bool = False
+    """One recognition per channel instead of their mean; events then carry the channel's number."""
+
+
+# Actions: what is done for the codec, beside `Send` and `HangUp`.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """Begin recognition, once; it comes before everything else but `Send` and `HangUp`."""
+
+    audio: AudioFormat
+    hotwords: Mapping[str, float] = field(default_factory=dict)
+    silence_ms: int | None = None
+    """So much silence ends an utterance; None is the server's own rule."""
+    language: str | None = None
+    alternatives: int = 1
+    partials: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A piece of audio as it came; `channel` where a protocol sends each channel in messages of its own."""
+
+    data: bytes
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finalize:
+    """End the utterance now (of one channel or of all), answered by `finalized`; the stream stays open."""
+
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Flush everything and end recognition, answered by `finished`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateHotwords:
+    """Replace the hotwords, from the next audio on."""
+
+    hotwords: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSilence:
+    """From the next audio on, so much silence ends an utterance; None is the server's own rule."""
+
+    silence_ms: int | None
+
+
+def hang_up(code: int, reason: str) -> HangUp:
+    """A close whose reason has at most the 123 bytes that fit (RFC 6455, section 5.5)."""
+    return HangUp(code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
+
+
+Action: TypeAlias = Open | Audio | Finalize | Finish | UpdateHotwords | UpdateSilence | Send | HangUp
+Outgoing: TypeAlias = Send | HangUp
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong.
+
+    `audio`: it cannot be decoded, the stream goes on without that piece. All others end the connection: a `request`
+    that cannot be met, nothing heard for too long (`idle`), another `limit`, a `shutdown`, a fault of the `server`.
+    """
+
+    kind: Literal["audio", "request", "idle", "limit", "shutdown", "server"]
+    message: str
+
+
+class Codec(Protocol):
+    """One connection of one wire protocol, from its first message to its close."""
+
+    def greeting(self) -> Sequence[Outgoing]:
+        """What the server says first."""
+
+    def receive(self, raw: str | bytes) -> Sequence[Action]:
+        """The client said something; never raises for what a client can send."""
+
+    def separated(self, channels: int) -> None:
+        """So many channels are recognized each for itself; comes before their events, if `AudioFormat.separate`."""
+
+    def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
+        """Recognition said something; channel 0 unless channels are separate."""
+
+    def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
+        """So many more `Audio` actions were recognized; all their events were told."""
+
+    def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
+        """A `Finalize` is done."""
+
+    def finished(self, position: float) -> Sequence[Outgoing]:
+        """The `Finish` is done."""
+
+    def failed(self, failure: Failure) -> Sequence[Outgoing]:
+        """Something could not be done; ends with a `HangUp`, unless the failure is in the audio."""

@@ -1,0 +1,125 @@
+"""The codec of the native protocol, `/v1/stream`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from streaming_asr.events import Event, Partial
+from streaming_asr.events import Final as FinalEvent
+from streaming_asr.protocol import (
+    Acknowledged,
+    AcknowledgedFinal,
+    Finish,
+    Finished,
+    Limits,
+    ProtocolError,
+    ServerEnd,
+    ServerMessage,
+    Start,
+    Started,
+    Update,
+)
+from streaming_asr.protocol.messages import Caution
+from streaming_asr_server.connection.connection import Tell
+from streaming_asr_server.connection.outbox import HangUp, Outgoing, Send
+from streaming_asr_server.sessions.registry import Opened
+from streaming_asr_server.sessions.session import Heard, Outcome
+
+_ACKNOWLEDGEMENT_SECONDS: Final = 1.0
+"""So much audio, at least, between two acknowledgements that no final carries."""
+
+_SIGN_OF_LIFE_SECONDS: Final = 5.0
+"""So much audio, at most, without an acknowledgement: pings wait behind audio, so the client must hear something."""
+
+
+class NativeCodec:
+    """One connection of the native protocol; `model` and `limits` are told to the client."""
+
+    resumable: Final = True
+
+    def __init__(self, *, model: str, limits: Limits) -> None:
+        self._end = ServerEnd(maximum_audio_bytes=limits.message_bytes)
+        self._model = model
+        self._limits = limits
+        self._options = Start()
+        self._unspellable: tuple[str, ...] = ()
+        self._opened: Opened | None = None
+        self._acknowledged = 0
+        self._told = 0
+
+    def receive(self, data: str | bytes) -> Sequence[Tell]:
+        message = self._end.receive(data)
+        return [] if message is None else [Tell(message)]
+
+    def opened(self, stream: int, opened: Opened) -> Sequence[Outgoing]:
+        session = opened.session
+        self._opened, self._options, self._unspellable = opened, session.options, session.unspellable
+        started = Started(
+            session=session.id,
+            model=self._model,
+            first_sample=opened.first_sample,
+            resumed=opened.resumed,
+            options=replace(session.options, endpoint=session.endpoint),
+            unspellable=session.unspellable,
+            limits=self._limits,
+        )
+        return [self._send(started), *(self._event(heard) for heard in opened.missed)]
+
+    def outcome(self, stream: int, outcome: Outcome) -> Sequence[Outgoing]:
+        messages = [self._event(heard) for heard in outcome.heard]
+        messages += self._acknowledgement(outcome)
+        match outcome.cause:
+            case Finish():
+                duration = outcome.samples / self._options.sample_rate
+                return [*messages, self._send(Finished(outcome.samples, duration)), HangUp()]
+            case Update():
+                messages += self._caution()
+        return messages
+
+    def failed(self, error: ProtocolError) -> Sequence[Outgoing]:
+        text = self._end.fail(error)
+        last = [] if text is None else [Send(text)]
+        return [*last, HangUp(error.kind.close_code, error.code)]
+
+    def _send(self, message: ServerMessage, replaces: int | None = None) -> Send:
+        return Send(self._end.send(message), replaces)
+
+    def _event(self, heard: Heard) -> Send:
+        event = self._trimmed(heard.event)
+        match event:
+            case FinalEvent():
+                self._acknowledged = max(self._acknowledged, heard.acknowledged)
+                return self._send(AcknowledgedFinal(event, heard.acknowledged))
+            case Partial(utterance=utterance):
+                return self._send(event, replaces=utterance)
+        return self._send(event)
+
+    def _trimmed(self, event: Event) -> Event:
+        """Without the words and alternatives that were not asked for."""
+        if isinstance(event, FinalEvent):
+            asked = event.alternatives if self._options.alternatives > 1 else ()
+            if not self._options.word_times:
+                asked = tuple(replace(entry, words=()) for entry in asked)
+            event = replace(event, alternatives=asked)
+        if isinstance(event, FinalEvent | Partial) and not self._options.word_times:
+            event = replace(event, words=())
+        return event
+
+    def _acknowledgement(self, outcome: Outcome) -> list[Send]:
+        """News of what is settled, or else, now and then, a sign that the audio is being dealt with."""
+        rate = self._options.sample_rate
+        news = outcome.acknowledged - self._acknowledged >= _ACKNOWLEDGEMENT_SECONDS * rate
+        if not news and outcome.samples - self._told < _SIGN_OF_LIFE_SECONDS * rate:
+            return []
+        self._acknowledged, self._told = max(self._acknowledged, outcome.acknowledged), outcome.samples
+        return [self._send(Acknowledged(self._acknowledged))]
+
+    def _caution(self) -> list[Send]:
+        """Say which new hotwords the model cannot spell."""
+        assert self._opened is not None, "an outcome came without a session"
+        before, self._unspellable = self._unspellable, self._opened.session.unspellable
+        if not self._unspellable or self._unspellable == before:
+            return []
+        return [self._send(Caution("unspellable", f"the model cannot spell: {', '.join(self._unspellable)}"))]

@@ -1,0 +1,136 @@
+"""The way of every websocket up to its codec: origin, key, a free place; then the upgrade; then its own business."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, Response
+from starlette.websockets import WebSocket
+
+from streaming_asr.protocol import ProtocolError, Start
+from streaming_asr_server.access.admission import Refusal
+from streaming_asr_server.access.authentication import Principal, chosen_subprotocol, origin_allowed, presented_key
+from streaming_asr_server.connection.connection import Codec, Pump, PumpRules
+from streaming_asr_server.connection.native import NativeCodec
+from streaming_asr_server.connection.outbox import Outgoing
+from streaming_asr_server.service import Service
+from streaming_asr_server.sessions.registry import Opened
+
+logger = logging.getLogger(__name__)
+
+Serve: TypeAlias = Callable[[WebSocket, Principal], Awaitable[ProtocolError | None]]
+"""Accepts a websocket and serves it to its end; returns the error that ended it, if one did."""
+
+Deny: TypeAlias = Callable[[Refusal], Response]
+"""How a protocol says no before the upgrade."""
+
+
+def refusal_response(refusal: Refusal) -> Response:
+    """A refusal as JSON, with `Retry-After` where waiting helps."""
+    headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = {"error": {"code": refusal.code, "message": str(refusal)}}
+    return JSONResponse(body, status_code=refusal.status, headers=headers)
+
+
+def check_origin(service: Service, connection: HTTPConnection) -> None:
+    """Raises Refusal if a page of this origin may not connect."""
+    if not origin_allowed(connection.headers, service.settings.allow_origin):
+        raise Refusal(403, "forbidden_origin", f"the origin {connection.headers.get('origin')!r:.100} is not allowed")
+
+
+def caller(service: Service, connection: HTTPConnection, *, tokens: bool = True) -> Principal:
+    """Who calls. Raises Refusal."""
+    subprotocols = connection.scope.get("subprotocols", ())
+    key = presented_key(connection.headers, connection.query_params, subprotocols)
+    return service.authenticate(key, tokens=tokens)
+
+
+async def serve_websocket(
+    service: Service,
+    websocket: WebSocket,
+    serve: Serve,
+    *,
+    authenticate: Callable[[Service, HTTPConnection], Principal] = caller,
+    deny: Deny = refusal_response,
+) -> None:
+    """Let a websocket in, or refuse it in HTTP before the upgrade; `serve` has to accept it.
+
+    Cancelled, the place is free again.
+    """
+    try:
+        check_origin(service, websocket)
+        principal = authenticate(service, websocket)
+        with service.admission.stream(principal):
+            error = await serve(websocket, principal)
+            _log_end(websocket, principal, error)
+    except Refusal as refusal:
+        service.metrics.refused.labels(refusal.code).inc()
+        await _deny(websocket, deny(refusal))
+
+
+async def serve_codec(
+    service: Service,
+    websocket: WebSocket,
+    principal: Principal,
+    codec: Codec,
+    *,
+    rules: PumpRules | None = None,
+    greeting: Sequence[Outgoing] = (),
+    subprotocol: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> ProtocolError | None:
+    """Accept a websocket, say the greeting, and pump it through a codec to its end.
+
+    `rules` None are the server's own. Returns the error that ended the connection, if one did.
+    """
+    meter, sessions = service.meter(principal), service.sessions
+
+    def open_session(start: Start) -> Opened:
+        opened = sessions.open(start, owner=principal.name, meter=meter)
+        service.metrics.opened.labels(opened.resumed).inc()
+        return opened
+
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    await websocket.accept(subprotocol, pairs)
+    pump = Pump(websocket, codec, sessions=sessions, open_session=open_session, rules=rules or service.pump_rules)
+    pump.outbox.put(greeting)
+    service.connections.add(pump.fail)
+    try:
+        error = await pump.run()
+    finally:
+        service.connections.discard(pump.fail)
+    if error is not None:
+        meter.error(error)
+    return error
+
+
+async def serve_native(service: Service, websocket: WebSocket) -> None:
+    """`/v1/stream`."""
+
+    async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
+        codec = NativeCodec(model=service.recognition.name, limits=service.limits)
+        subprotocol = chosen_subprotocol(websocket.scope.get("subprotocols", ()))
+        return await serve_codec(service, websocket, principal, codec, subprotocol=subprotocol)
+
+    await serve_websocket(service, websocket, serve)
+
+
+async def _deny(websocket: WebSocket, response: Response) -> None:
+    """Answer in HTTP where the server can, else refuse without a reason."""
+    if "websocket.http.response" in websocket.scope.get("extensions", {}):
+        await websocket.send_denial_response(response)
+    else:
+        await websocket.close()
+
+
+def _log_end(websocket: WebSocket, principal: Principal, error: ProtocolError | None) -> None:
+    extra = {"path": websocket.url.path, "key": principal.name}
+    if error is None:
+        logger.info("connection ended", extra=extra)
+    else:
+        logger.warning("connection failed", extra={**extra, "code": error.code, "reason": str(error)})

@@ -1,0 +1,203 @@
+"""Deepgram's messages: those of the client read into types, those of the server built as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from streaming_asr.events import Alternative, Word
+from streaming_asr_server.adapter.interface import Audio
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """The client is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizeRequest:
+    """Flush what was received, of one channel or of all."""
+
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """No more audio follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """New keyterms, or None to keep those there are."""
+
+    keyterms: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A text that is none of these; `problem` says why."""
+
+    text: str
+    problem: str
+
+
+ClientMessage: TypeAlias = KeepAlive | FinalizeRequest | CloseStream | Configure | Unreadable
+
+
+def read(raw: str | bytes) -> Audio | ClientMessage:
+    """One frame of the client: binary is audio, text is a JSON object with a `type`."""
+    if isinstance(raw, bytes):
+        return Audio(raw)
+    try:
+        fields = json.loads(raw)
+    except (ValueError, RecursionError):
+        return Unreadable(raw, "the text is not JSON")
+    kind = fields.get("type") if isinstance(fields, dict) else None
+    match kind:
+        case "KeepAlive":
+            return KeepAlive()
+        case "Finalize":
+            channel = fields.get("channel")
+            return FinalizeRequest(channel if type(channel) is int and channel >= 0 else None)
+        case "CloseStream":
+            return CloseStream()
+        case "Configure":
+            return _configure(raw, fields.get("keyterms"))
+        case _:
+            return Unreadable(raw, f"the type is {kind!r}; it must be KeepAlive, Finalize, CloseStream or Configure")
+
+
+def _configure(raw: str, keyterms: object) -> Configure | Unreadable:
+    if keyterms is None:
+        return Configure(None)
+    if not isinstance(keyterms, list) or not all(isinstance(term, str) for term in keyterms):
+        return Unreadable(raw, "keyterms must be a list of strings, or null")
+    return Configure(tuple(dict.fromkeys(term.strip() for term in keyterms if term.strip())))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What every message repeats about its connection."""
+
+    request_id: str
+    created: str
+    """When the connection was opened: an ISO 8601 time in UTC."""
+    model_name: str
+    model_uuid: str
+    model_version: str = "1"
+
+    def model_info(self) -> dict[str, str]:
+        """The model as Deepgram describes its own."""
+        return {"name": self.model_name, "version": self.model_version, "arch": "wav2vec2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of audio of one channel, in seconds from the start of the stream."""
+
+    channel: int
+    channels: int
+    start: float
+    end: float
+
+
+def results(
+    request: Request,
+    span: Span,
+    alternatives: Sequence[Alternative],
+    *,
+    is_final: bool,
+    speech_final: bool = False,
+    from_finalize: bool = False,
+) -> str:
+    """What was understood of a stretch of audio."""
+    return _json(
+        {
+            "type": "Results",
+            "channel_index": [span.channel, span.channels],
+            "duration": _seconds(max(span.end - span.start, 0.0)),
+            "start": _seconds(span.start),
+            "is_final": is_final,
+            "speech_final": speech_final,
+            "from_finalize": from_finalize,
+            "channel": {"alternatives": [_alternative(one) for one in alternatives] or [_alternative(None)]},
+            "metadata": {
+                "request_id": request.request_id,
+                "model_info": request.model_info(),
+                "model_uuid": request.model_uuid,
+            },
+        }
+    )
+
+
+def speech_started(channel: int, channels: int, timestamp: float) -> str:
+    """Speech was found."""
+    return _json({"type": "SpeechStarted", "channel": [channel, channels], "timestamp": _seconds(timestamp)})
+
+
+def utterance_end(channel: int, channels: int, last_word_end: float) -> str:
+    """No word has followed for so long as the client asked to be told."""
+    return _json({"type": "UtteranceEnd", "channel": [channel, channels], "last_word_end": _seconds(last_word_end)})
+
+
+def metadata(request: Request, *, sha256: str, duration: float, channels: int) -> str:
+    """The summary at the end."""
+    return _json(
+        {
+            "type": "Metadata",
+            "transaction_key": "deprecated",
+            "request_id": request.request_id,
+            "sha256": sha256,
+            "created": request.created,
+            "duration": _seconds(duration),
+            "channels": channels,
+            "models": [request.model_uuid],
+            "model_info": {request.model_uuid: request.model_info()},
+        }
+    )
+
+
+def configured(request: Request, keyterms: Sequence[str] | None) -> str:
+    """A `Configure` was done; keyterms only if it replaced them."""
+    effective = {} if keyterms is None else {"keyterms": list(keyterms)}
+    return _json({"type": "ConfigureSuccess", "request_id": request.request_id, **effective})
+
+
+def not_configured(request: Request, code: str, description: str) -> str:
+    """A `Configure` could not be done; nothing has changed."""
+    return _json(
+        {"type": "ConfigureFailure", "request_id": request.request_id, "code": code, "description": description}
+    )
+
+
+def error(variant: str, description: str, message: str = "") -> str:
+    """Something was wrong; the connection goes on unless a close follows."""
+    return _json({"type": "Error", "variant": variant, "description": description, "message": message})
+
+
+def _alternative(one: Alternative | None) -> dict[str, Any]:
+    if one is None:
+        return {"transcript": "", "confidence": 0.0, "words": []}
+    words = [_word(word) for word in one.words]
+    confidence = sum(word.confidence for word in one.words) / len(one.words) if one.words else 0.0
+    return {"transcript": one.text, "confidence": round(confidence, 4), "words": words}
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {
+        "word": word.text,
+        "start": _seconds(word.start),
+        "end": _seconds(word.end),
+        "confidence": round(word.confidence, 4),
+        "punctuated_word": word.text,
+    }
+
+
+def _seconds(value: float) -> float:
+    return round(value, 3)
+
+
+def _json(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, separators=(",", ":"))

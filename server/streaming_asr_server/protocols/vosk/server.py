@@ -1,0 +1,73 @@
+"""Vosk's websocket server: a path of the main port, and a port of its own on which any path will do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+
+from streaming_asr.protocol import ProtocolError
+from streaming_asr_server.access.authentication import Principal
+from streaming_asr_server.adapter.adapter import Bridge
+from streaming_asr_server.connection.connection import PumpRules
+from streaming_asr_server.connection.serving import serve_codec, serve_websocket
+from streaming_asr_server.protocols.vosk.codec import VoskCodec, VoskDefaults
+from streaming_asr_server.running import uvicorn_config
+from streaming_asr_server.service import Service
+
+logger = logging.getLogger(__name__)
+
+
+async def serve_vosk(service: Service, websocket: WebSocket) -> None:
+    """One connection. The original asks for no key; a server with keys takes one in a header or as `?token=`."""
+
+    async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
+        settings = service.settings
+        # The original waits for ever; pings find out who has gone, and the length of a stream bounds the rest.
+        patience = settings.stream_seconds
+        return await serve_codec(
+            service,
+            websocket,
+            principal,
+            Bridge(VoskCodec(VoskDefaults(sample_rate=settings.vosk_sample_rate))),
+            rules=PumpRules(start_seconds=patience, idle_seconds=patience, write_seconds=settings.write_seconds),
+        )
+
+    await serve_websocket(service, websocket, serve)
+
+
+@asynccontextmanager
+async def vosk_port(service: Service, host: str, port: int) -> AsyncIterator[int]:
+    """Listen on a port of its own until the context ends; gives the port. Raises OSError if it is taken."""
+    listener = socket.create_server((host, port), family=_family(host))
+    bound = int(listener.getsockname()[1])
+
+    async def endpoint(websocket: WebSocket) -> None:
+        await serve_vosk(service, websocket)
+
+    application = Starlette(routes=[WebSocketRoute("/{path:path}", endpoint)])
+    config = uvicorn_config(application, replace(service.settings, host=host, port=port))
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    ticking = asyncio.create_task(server.main_loop(), name="vosk port")
+    logger.info("vosk", extra={"host": host, "port": bound})
+    try:
+        yield bound
+    finally:
+        server.should_exit = True
+        await asyncio.gather(ticking, return_exceptions=True)
+        await server.shutdown(sockets=[listener])
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

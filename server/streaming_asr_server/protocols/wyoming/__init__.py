@@ -1,0 +1,1 @@
+"""Wyoming's protocol: route or server, codec, messages, and what only it has."""

@@ -1,0 +1,1 @@
+"""What the server needs of a recognizer, the real one, and one without a model for tests."""

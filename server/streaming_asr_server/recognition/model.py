@@ -1,0 +1,139 @@
+"""The real recognizer behind the server's interface: futures of the inference thread, awaited by the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any, Final
+
+from streaming_asr.audio.gate import GateOptions
+from streaming_asr.audio.samples import SAMPLE_RATE
+from streaming_asr.endpointing import EndpointOptions
+from streaming_asr.errors import OptionError
+from streaming_asr.events import Event
+from streaming_asr.protocol import EndpointRules, Hotwords, Stability, Start, Update
+from streaming_asr.recognizer import Recognizer, Stream
+from streaming_asr_server.recognition.interface import Load
+
+AGREEMENT_DELAY_MS: Final[Mapping[Stability, float | None]] = MappingProxyType(
+    {"low": 600.0, "medium": 1_000.0, "high": None}
+)
+"""How long beams may disagree on a word before the best one decides; None waits until all agree."""
+
+_WARM_UP_SECONDS: Final = 3
+_WARM_UP_STREAMS: Final = (1, 2, 4, 8)
+
+
+class ModelStream:
+    """One stream of a `Recognizer`."""
+
+    def __init__(self, stream: Stream, rules: Mapping[str, float | None]) -> None:
+        self._stream = stream
+        self._rules = dict(rules)
+
+    @property
+    def acknowledged(self) -> int:
+        return self._stream.acknowledged
+
+    @property
+    def unspellable(self) -> Sequence[str]:
+        return tuple(self._stream.hotwords.unspellable)
+
+    @property
+    def endpoint(self) -> EndpointRules:
+        return asdict(EndpointOptions(**self._rules))
+
+    async def push(self, piece: bytes) -> list[Event]:
+        return await _results(self._stream.submit(piece))
+
+    async def finalize(self) -> list[Event]:
+        return await _results([self._stream.submit_finalize()])
+
+    async def finish(self) -> list[Event]:
+        return await _results([self._stream.submit_finish()])
+
+    async def update(self, update: Update) -> None:
+        if update.hotwords is not None:
+            await asyncio.to_thread(self._stream.set_hotwords, _hotwords(update.hotwords))
+        if update.endpoint is not None:
+            self._rules |= update.endpoint
+            await asyncio.to_thread(self._stream.set_endpoint, EndpointOptions(**self._rules))
+
+    def close(self) -> None:
+        """Nothing holds on to a stream but its jobs, and those end."""
+
+
+class ModelRecognition:
+    """A loaded recognizer; `language` is what it recognizes, if that is known; `options` go into every stream."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        *,
+        name: str,
+        language: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name: Final = name
+        self.recognizer: Final = recognizer
+        self._language = language
+        self._options = dict(options or {})
+
+    @property
+    def load(self) -> Load:
+        engine = self.recognizer.engine
+        return Load(waiting=engine.waiting, steps=engine.load.steps, chunks=engine.load.chunks)
+
+    async def warm_up(self) -> None:
+        """Run some seconds through batches of several sizes, ungated, so that all kernels are chosen and built."""
+        silence = bytes(2 * SAMPLE_RATE * _WARM_UP_SECONDS)
+        for streams in _WARM_UP_STREAMS:
+            await asyncio.gather(*(self._warm_up_stream(silence) for _ in range(streams)))
+
+    async def _warm_up_stream(self, silence: bytes) -> None:
+        stream = self.recognizer.stream(encoding="linear16", gate=GateOptions(enabled=False), **self._options)
+        await _results([*stream.submit(silence), stream.submit_finish()])
+
+    def open(self, start: Start, *, first_sample: int = 0, first_utterance: int = 0) -> ModelStream:
+        self._check_language(start.language)
+        stream = self.recognizer.stream(
+            encoding=start.encoding,
+            sample_rate=start.sample_rate,
+            channels=start.channels,
+            hotwords=_hotwords(start.hotwords),
+            endpoint=EndpointOptions(**_rules(start.endpoint)),
+            agreement_delay_ms=AGREEMENT_DELAY_MS[start.stability],
+            partials=start.partials,
+            partial_interval_ms=start.partial_interval_ms,
+            alternatives=start.alternatives,
+            first_sample=first_sample,
+            first_utterance=first_utterance,
+            **self._options,
+        )
+        return ModelStream(stream, _rules(start.endpoint))
+
+    def close(self) -> None:
+        self.recognizer.close()
+
+    def _check_language(self, wanted: str | None) -> None:
+        """Only the main part of a tag counts: a model of "en" takes "en-GB"."""
+        known = self._language
+        if wanted and known and wanted.lower().split("-")[0] != known.lower().split("-")[0]:
+            raise OptionError(f"language is {wanted!r}; this server's model recognizes {known!r}")
+
+
+def _rules(endpoint: EndpointRules) -> dict[str, float | None]:
+    return dict(endpoint)
+
+
+def _hotwords(hotwords: Hotwords) -> Any:
+    return list(hotwords) if isinstance(hotwords, tuple) else dict(hotwords)
+
+
+async def _results(futures: Sequence[Future[list[Event]]]) -> list[Event]:
+    """All events, in order. Cancellation drops the jobs that have not begun."""
+    waiting = [asyncio.wrap_future(future) for future in futures]
+    return [event for events in await asyncio.gather(*waiting) for event in events]

@@ -1,0 +1,118 @@
+"""Finds the session that a connection goes on with, and keeps those whose connection was lost, for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from streaming_asr.protocol import Clock, ProtocolError, Resume, Resumed, Start
+from streaming_asr_server.recognition.interface import Recognition
+from streaming_asr_server.sessions.session import Heard, Meter, Session, SessionRules
+
+OpenSession: TypeAlias = Callable[[Start], "Opened"]
+"""What a connection is given to open a stream with; raises OptionError or ProtocolError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session for a connection; `first_sample` is what it wants next, `missed` what the client may not have heard."""
+
+    session: Session
+    first_sample: int
+    resumed: Resumed
+    missed: tuple[Heard, ...] = ()
+
+
+class Sessions:
+    """All sessions of a server.
+
+    A session whose connection is lost waits `resume_seconds` for another; at most `maximum_parked` wait, the one that
+    has waited longest has to go first.
+    """
+
+    def __init__(
+        self,
+        recognition: Recognition,
+        *,
+        rules: SessionRules,
+        resume_seconds: float = 30.0,
+        maximum_parked: int = 64,
+    ) -> None:
+        self.resume_seconds: Final = resume_seconds
+        self._recognition = recognition
+        self._rules = rules
+        self._maximum_parked = maximum_parked
+        self._sessions: dict[str, Session] = {}
+        self._parked: dict[str, asyncio.TimerHandle] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def queued_seconds(self) -> float:
+        """Audio of all sessions that waits for the recognizer."""
+        return sum(session.queued_seconds for session in self._sessions.values())
+
+    def open(self, start: Start, *, owner: str, meter: Meter) -> Opened:
+        """The session that `start` asks for: a new one, one that waits here, or one that another server began."""
+        resume = start.resume
+        if resume is None:
+            return Opened(self._new(start, owner, meter), 0, "no")
+        session = self._sessions.get(resume.session)
+        if session is not None and session.owner == owner:
+            if session.remembers(resume.utterance) and session.same_audio(start):
+                self._unpark(session)
+                return Opened(session, session.received, "session", session.missed(resume.utterance))
+            self.discard(session)
+        return Opened(self._new(start, owner, meter, resume), resume.acknowledged, "position")
+
+    def park(self, session: Session) -> None:
+        """Keep a session whose connection was lost."""
+        if not session.alive or self.resume_seconds <= 0:
+            self.discard(session)
+            return
+        while len(self._parked) >= self._maximum_parked:
+            self.discard(self._sessions[next(iter(self._parked))])
+        loop = asyncio.get_running_loop()
+        self._parked[session.id] = loop.call_later(self.resume_seconds, self.discard, session)
+
+    def discard(self, session: Session) -> None:
+        """Forget a session and end its worker in the background."""
+        self._unpark(session)
+        if self._sessions.pop(session.id, None) is not None:
+            task = asyncio.get_running_loop().create_task(session.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Discard all sessions and wait for their workers."""
+        for session in list(self._sessions.values()):
+            self.discard(session)
+        await asyncio.gather(*self._closing)
+
+    def _new(self, start: Start, owner: str, meter: Meter, resume: Resume | None = None) -> Session:
+        first_sample = resume.acknowledged if resume else 0
+        first_utterance = resume.utterance if resume else 0
+        position = Clock(start.sample_rate).from_client(first_sample)
+        if position is None:
+            raise ProtocolError("bad_option", f"resume.acknowledged is {first_sample}; that was never acknowledged")
+        stream = self._recognition.open(start, first_sample=position, first_utterance=first_utterance)
+        session = Session(
+            stream,
+            start,
+            owner=owner,
+            meter=meter,
+            rules=self._rules,
+            first_sample=first_sample,
+            first_utterance=first_utterance,
+        )
+        self._sessions[session.id] = session
+        return session
+
+    def _unpark(self, session: Session) -> None:
+        timer = self._parked.pop(session.id, None)
+        if timer is not None:
+            timer.cancel()

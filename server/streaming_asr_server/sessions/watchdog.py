@@ -1,0 +1,29 @@
+"""Sees when a stream stands still: audio goes in, and nothing is ever decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from streaming_asr.audio.samples import SAMPLE_RATE, seconds
+from streaming_asr.protocol import ProtocolError, Start
+
+_LONGEST_UTTERANCE_MS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Watchdog:
+    """Two rules: one piece takes at most `answer_seconds`; and what was heard becomes final sooner or later.
+
+    Nothing may stay undecided for longer than the longest utterance and `slack_seconds`.
+    """
+
+    answer_seconds: float = 20.0
+    slack_seconds: float = 30.0
+
+    def check(self, start: Start, *, heard: int, acknowledged: int) -> None:
+        """Both in samples at 16 kHz. Raises ProtocolError "stalled"."""
+        longest = (start.endpoint.get("maximum_length_ms") or _LONGEST_UTTERANCE_MS) / 1000
+        undecided = heard - acknowledged
+        if undecided > (longest + self.slack_seconds) * SAMPLE_RATE:
+            raise ProtocolError("stalled", f"{seconds(undecided):.0f} s of audio were heard and did not become words")

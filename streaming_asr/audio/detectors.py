@@ -1,0 +1,197 @@
+"""Is there speech in this frame? Detectors behind one protocol, each with the state of one stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
+from streaming_asr.errors import MissingExtraError, OptionError
+
+FRAME_MILLISECONDS: Final = (10, 20, 30)
+"""The frame lengths that the WebRTC detector knows."""
+
+
+class SpeechDetector(Protocol):
+    """Judges a stream frame by frame; it may remember what it heard, so every stream has its own."""
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples in a frame at 16 kHz."""
+        ...
+
+    def is_speech(self, frame: Samples) -> bool:
+        """Whether the next frame, shape (frame_samples,), holds speech."""
+        ...
+
+
+class _WebRtcVad(Protocol):
+    def is_speech(self, buf: bytes, sample_rate: int) -> bool: ...
+
+
+class WebRtcDetector:
+    """The detector of the WebRTC project: Gaussian mixtures over six bands, adapted to the stream.
+
+    It misses almost no speech, but takes most noises for speech too: see `NoiseRobustDetector`.
+
+    Args:
+        aggressiveness: 0 (calls much speech) to 3 (calls little speech).
+        frame_ms: length of a frame, 10, 20 or 30 milliseconds.
+
+    Raises:
+        OptionError: an argument is out of range.
+        MissingExtraError: webrtcvad is not installed.
+    """
+
+    def __init__(self, aggressiveness: int = 2, frame_ms: int = 20) -> None:
+        if aggressiveness not in range(4):
+            raise OptionError(f"aggressiveness is {aggressiveness}; it must be 0, 1, 2 or 3")
+        if frame_ms not in FRAME_MILLISECONDS:
+            raise OptionError(f"frame_ms is {frame_ms}; it must be 10, 20 or 30")
+        self.frame_samples: Final = milliseconds_to_samples(frame_ms)
+        self._vad: Final = _open_webrtc(aggressiveness)
+
+    def is_speech(self, frame: Samples) -> bool:
+        """Whether the next frame, shape (frame_samples,), holds speech."""
+        pcm = (np.clip(frame, -1.0, 1.0) * 32767.0).astype("<i2")
+        return bool(self._vad.is_speech(pcm.tobytes(), SAMPLE_RATE))
+
+
+def _open_webrtc(aggressiveness: int) -> _WebRtcVad:
+    try:
+        import webrtcvad
+    except ImportError as error:
+        raise MissingExtraError("the speech gate (webrtcvad)", "recognizer") from error
+    vad: _WebRtcVad = webrtcvad.Vad(aggressiveness)
+    return vad
+
+
+class NoiseRobustDetector:
+    """Believes another detector only where the sound also rises out of the background and has a voice in it.
+
+    A frame is speech if `inner` says so, if its level lies `level_margin_db` over the quietest moment of the last three
+    seconds, and if at least 2 of the last 300 ms' frames that passed both had a pitch. Steady noises (rain, fans, a
+    running tap) fail the second, rushing and clattering ones the third. Unvoiced sounds before the first voiced frame
+    are left to the gate's pre-roll, those after the last to its hangover. Whispering has no pitch: switch
+    `needs_voice` off for it.
+
+    Args:
+        inner: the detector to be believed or not.
+        level_margin_db: decibels over the background, 0 or more.
+        minimum_level_dbfs: no frame quieter than this is speech; 0 is a full-scale square wave.
+        needs_voice: whether pitch is asked for.
+
+    Raises:
+        OptionError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        inner: SpeechDetector,
+        *,
+        level_margin_db: float = 6.0,
+        minimum_level_dbfs: float = -60.0,
+        needs_voice: bool = True,
+    ) -> None:
+        self.frame_samples: Final = inner.frame_samples
+        self._inner: Final = inner
+        self._level: Final = LevelDetector(
+            inner.frame_samples, margin_db=level_margin_db, minimum_dbfs=minimum_level_dbfs
+        )
+        self._voice: Final = VoiceDetector(inner.frame_samples) if needs_voice else None
+        self._recent: Final = deque[bool](maxlen=max(2, milliseconds_to_samples(300) // inner.frame_samples))
+
+    def is_speech(self, frame: Samples) -> bool:
+        """Whether the next frame, shape (frame_samples,), holds speech."""
+        stands_out = self._level.is_speech(frame)
+        candidate = self._inner.is_speech(frame) and stands_out
+        if self._voice is None:
+            return candidate
+        self._voice.hear(frame)
+        self._recent.append(candidate and self._voice.is_voiced())
+        return candidate and sum(self._recent) >= 2
+
+
+class LevelDetector:
+    """Calls speech what is louder than the quietest moment of the last three seconds.
+
+    At the start nothing is known of the background: there `minimum_dbfs` alone decides, so that speech from the first
+    sample on is heard, and a steady noise is shut out once it has been heard for three seconds.
+
+    Args:
+        frame_samples: samples in a frame.
+        margin_db: decibels over the background, 0 or more.
+        minimum_dbfs: no frame quieter than this is speech; between -120 and 0.
+
+    Raises:
+        OptionError: an argument is out of range.
+    """
+
+    def __init__(self, frame_samples: int, *, margin_db: float = 6.0, minimum_dbfs: float = -60.0) -> None:
+        if not 0 <= margin_db <= 60:
+            raise OptionError(f"the level margin is {margin_db} dB; it must be from 0 to 60 dB")
+        if not -120 <= minimum_dbfs <= 0:
+            raise OptionError(f"the minimum level is {minimum_dbfs} dBFS; it must be from -120 to 0 dBFS")
+        self.frame_samples: Final = frame_samples
+        self._margin_db: Final = margin_db
+        self._minimum_dbfs: Final = minimum_dbfs
+        # Smoothed over 60 ms, for one quiet frame between two pulses of a motor is not the background.
+        self._powers: Final = deque[float](maxlen=max(1, milliseconds_to_samples(60) // frame_samples))
+        history = max(1, milliseconds_to_samples(3000) // frame_samples)
+        self._smoothed: Final = deque([minimum_dbfs - margin_db] * history, maxlen=history)
+
+    def is_speech(self, frame: Samples) -> bool:
+        """Whether the next frame, shape (frame_samples,), is loud enough."""
+        power = float(np.mean(np.square(frame, dtype=np.float64)))
+        stands_out = _decibels(power) > max(self._minimum_dbfs, min(self._smoothed) + self._margin_db)
+        self._powers.append(power)
+        self._smoothed.append(_decibels(sum(self._powers) / len(self._powers)))
+        return stands_out
+
+
+class VoiceDetector:
+    """Looks for pitch: the highest normalized autocorrelation, between 60 and 400 Hz, of the band up to 1 kHz.
+
+    The window is 40 ms, which holds two periods of the lowest voices.
+
+    Args:
+        frame_samples: samples in a frame.
+        threshold: 0 to 1; voices reach 0.7 in 3 of 4 loud frames of speech, broadband noises in less than 1 of 30.
+    """
+
+    def __init__(self, frame_samples: int, *, threshold: float = 0.7) -> None:
+        self.frame_samples: Final = frame_samples
+        self._threshold: Final = threshold
+        self._window: Samples = np.zeros(milliseconds_to_samples(40), np.float32)
+
+    def hear(self, frame: Samples) -> None:
+        """Move the window on by a frame, shape (frame_samples,)."""
+        self._window = np.concatenate([self._window[len(frame) :], frame])
+
+    def is_voiced(self) -> bool:
+        """Whether the window that ends with the last frame has a pitch."""
+        return pitch_strength(self._window) > self._threshold
+
+
+def pitch_strength(window: Samples) -> float:
+    """How periodic a window is, about 0 (noise) to 1 (a steady voice), from its autocorrelation up to 1 kHz.
+
+    The autocorrelation is the transform of the power spectrum; it is divided by the share of the window that still
+    overlaps at each lag, so that low voices are not at a disadvantage.
+    """
+    length = 2 * len(window)
+    power: npt.NDArray[np.float64] = np.square(np.abs(np.fft.rfft(window, length)))
+    power[: 60 * length // SAMPLE_RATE] = 0.0
+    power[1000 * length // SAMPLE_RATE :] = 0.0
+    correlation = np.fft.irfft(power, length)
+    lags = np.arange(SAMPLE_RATE // 400, SAMPLE_RATE // 60)
+    # Digital silence has no pitch; the smallest power keeps it from dividing by zero.
+    strength = correlation[lags] / (1 - lags / len(window)) / max(float(correlation[0]), 1e-12)
+    return float(strength.max())
+
+
+def _decibels(power: float) -> float:
+    return float(10 * np.log10(power + 1e-12))

@@ -1,0 +1,305 @@
+"""ContainerDecoder: files that arrive in pieces, cut anywhere, cut off, damaged or made to harm."""
+
+from __future__ import annotations
+
+import io
+import struct
+import wave
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streaming_asr.audio.containers import ContainerDecoder, ContainerLimits
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
+from streaming_asr.errors import AudioError, OptionError, StreamClosedError
+
+RATE = 48_000
+SECONDS = 1.0
+
+LIVE = {"live": "1"}
+"""Makes FFmpeg write WebM as a browser's MediaRecorder does: without lengths."""
+SHORT_PAGES = {"page_duration": "100000"}
+"""Makes FFmpeg write Ogg in pages of 100 ms, not of a second."""
+
+FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "browser": ("webm", "libopus", LIVE),
+    "webm": ("webm", "libopus", {}),
+    "matroska-flac": ("matroska", "flac", {}),
+    "matroska-pcm": ("matroska", "pcm_s16le", {}),
+    "ogg-opus": ("ogg", "libopus", SHORT_PAGES),
+    "ogg-flac": ("ogg", "flac", SHORT_PAGES),
+    "flac": ("flac", "flac", {}),
+    "mp3": ("mp3", "libmp3lame", {}),
+    "adts": ("adts", "aac", {}),
+    "wav-16": ("wav", "pcm_s16le", {}),
+    "wav-24": ("wav", "pcm_s24le", {}),
+    "wav-32": ("wav", "pcm_s32le", {}),
+    "wav-8": ("wav", "pcm_u8", {}),
+    "wav-float": ("wav", "pcm_f32le", {}),
+    "wav-double": ("wav", "pcm_f64le", {}),
+    "wav-mulaw": ("wav", "pcm_mulaw", {}),
+    "wav-alaw": ("wav", "pcm_alaw", {}),
+}
+names = pytest.mark.parametrize("name", [*FORMATS, "ogg-vorbis"])
+
+
+def sweep(rate: int) -> Samples:
+    """A tone that rises, so that a shift in time cannot hide."""
+    time = np.arange(round(rate * SECONDS)) / rate
+    return np.asarray(0.3 * np.sin(2 * np.pi * (200 + 800 * time) * time), np.float32)
+
+
+@cache
+def made(name: str) -> bytes:
+    """A file with the sweep in both of its channels."""
+    stereo = np.stack([sweep(RATE)] * 2, axis=1)
+    if name == "ogg-vorbis":
+        soundfile = pytest.importorskip("soundfile")
+        content = io.BytesIO()
+        soundfile.write(content, stereo, RATE, format="OGG", subtype="VORBIS")
+        return content.getvalue()
+    av = pytest.importorskip("av")
+    container_format, codec, options = FORMATS[name]
+    content = io.BytesIO()
+    with av.open(content, "w", format=container_format, options=options) as container:
+        stream = container.add_stream(codec, rate=RATE)
+        stream.layout = "stereo"
+        frame = av.AudioFrame.from_ndarray(stereo.reshape(1, -1), format="flt", layout="stereo")
+        frame.sample_rate, frame.pts = RATE, 0
+        sample_format = stream.codec_context.format
+        for converted in av.AudioResampler(format=sample_format, layout="stereo", rate=RATE).resample(frame):
+            container.mux(stream.encode(converted))
+        container.mux(stream.encode(None))
+    return content.getvalue()
+
+
+def decoded(data: bytes, sizes: list[int] | None = None) -> Samples:
+    decoder = ContainerDecoder()
+    pieces, at = [], 0
+    for size in sizes or []:
+        pieces.append(decoder.push(data[at : at + size]))
+        at += size
+    return np.concatenate([*pieces, decoder.push(data[at:]), decoder.finish()])
+
+
+@names
+def test_a_file_gives_its_audio_in_its_place(name: str) -> None:
+    heard = decoded(made(name))
+    assert len(heard) / SAMPLE_RATE == pytest.approx(SECONDS, abs=0.07)
+    # Encoders of MP3 and AAC put a run-in before the audio that only their whole files tell of.
+    latest = 900 if name in ("mp3", "adts") else 2
+    wanted = sweep(SAMPLE_RATE)[4000:12000]
+    errors = [float(np.abs(heard[4000 + shift : 12000 + shift] - wanted).mean()) for shift in range(-2, latest)]
+    assert min(errors) < 0.03
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([*FORMATS, "ogg-vorbis"]), st.lists(st.integers(0, 2000), max_size=60))
+def test_any_cut_gives_what_one_push_gives(name: str, sizes: list[int]) -> None:
+    assert np.array_equal(decoded(made(name), sizes), decoded(made(name)))
+
+
+@pytest.mark.parametrize("name", ["browser", "ogg-opus", "flac", "mp3", "wav-24"])
+def test_byte_by_byte_gives_what_one_push_gives(name: str) -> None:
+    start = made(name)[:12000]
+    assert np.array_equal(decoded(start, [1] * len(start)), decoded(start))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("browser", 0.25), ("flac", 0.5), ("mp3", 0.25), ("wav-16", 0.2), ("ogg-flac", 0.4)]
+)
+def test_audio_is_given_as_its_bytes_arrive(name: str, most: float) -> None:
+    """Paced evenly, the output trails the input by little; a third of the FLAC file is padding in its header."""
+    data, decoder, heard, trail = made(name), ContainerDecoder(), 0, 0.0
+    for step in range(1, 101):
+        heard += len(decoder.push(data[len(data) * (step - 1) // 100 : len(data) * step // 100]))
+        trail = max(trail, step / 100 * SECONDS - heard / SAMPLE_RATE)
+    assert trail < most
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "matroska-pcm"])
+def test_what_came_before_a_cut_is_heard(name: str) -> None:
+    data = made(name)
+    heard = decoded(data[: len(data) * 3 // 4])
+    assert 0.5 * SECONDS * SAMPLE_RATE <= len(heard) <= SECONDS * SAMPLE_RATE * 1.05
+
+
+def test_two_recordings_behind_each_other_are_both_heard() -> None:
+    for name in ("browser", "ogg-opus"):
+        assert len(decoded(made(name) * 2)) == 2 * len(decoded(made(name)))
+
+
+def test_one_channel_can_be_heard_alone() -> None:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setparams((2, 2, SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes(np.array([[16384, 0]] * 10, "<i2").tobytes())
+    decoder = ContainerDecoder(channel=1)
+    assert decoder.push(content.getvalue()).tolist() == [0.0] * 10
+
+
+def live_wav(length: int, audio: bytes) -> bytes:
+    """A 44-byte header with a length that may be wrong, and audio."""
+    described = struct.pack("<IHHIIHH", 16, 1, 1, SAMPLE_RATE, 32000, 2, 16)
+    return b"RIFF" + struct.pack("<I", length) + b"WAVEfmt " + described + b"data" + struct.pack("<I", length) + audio
+
+
+@pytest.mark.parametrize("length", [0, 0xFFFF_FFFF, 0x7FFF_FFFF, 100])
+def test_a_wav_header_written_before_the_recording_does_not_end_it(length: int) -> None:
+    audio = np.arange(1000, dtype="<i2").tobytes()
+    assert (decoded(live_wav(length, audio)) * 32768).tolist() == list(range(1000))
+
+
+def test_chunks_behind_the_audio_of_a_wav_file_are_not_audio() -> None:
+    audio = np.arange(100, dtype="<i2").tobytes()
+    assert len(decoded(live_wav(200, audio) + b"LIST" + struct.pack("<I", 500) + bytes(500))) == 100
+
+
+def test_a_long_flac_stream_is_divided_into_its_frames() -> None:
+    soundfile = pytest.importorskip("soundfile")
+    samples = 0.1 * np.random.default_rng(0).standard_normal(40 * SAMPLE_RATE)
+    samples[5 * SAMPLE_RATE : 35 * SAMPLE_RATE] = 0
+    content = io.BytesIO()
+    soundfile.write(content, samples, SAMPLE_RATE, format="FLAC")
+    heard = decoded(content.getvalue(), [777] * 300)
+    assert np.abs(heard - samples).max() < 1e-4
+
+
+def test_a_tag_before_the_audio_is_passed_over() -> None:
+    tag = b"ID3\x04\0\0" + bytes([0, 0, 8, 0]) + b"\xff\xfb" * 512
+    plain = made("mp3")[45:]
+    assert plain[:2] == b"\xff\xfb"
+    assert np.array_equal(decoded(tag + plain), decoded(plain))
+
+
+@pytest.mark.parametrize("name", ["browser", "ogg-opus", "flac", "mp3", "adts", "wav-24", "matroska-flac", "ogg-flac"])
+def test_damage_is_left_out_or_refused_and_nothing_else_happens(name: str) -> None:
+    random = np.random.default_rng(len(name))
+    for _ in range(15):
+        data = np.frombuffer(made(name), np.uint8).copy()
+        places = random.integers(0, random.choice([200, len(data)]), random.choice([1, 5, 50]))
+        data[places] = random.integers(0, 256, len(places))
+        try:
+            heard = decoded(data.tobytes(), random.integers(1, 3000, 20).tolist())
+        except AudioError:
+            continue
+        assert np.isfinite(heard).all()
+
+
+def test_damaged_packets_are_counted() -> None:
+    data = bytearray(made("adts"))
+    data[3000:3400] = bytes(400)
+    decoder = ContainerDecoder()
+    decoder.push(bytes(data))
+    decoder.finish()
+    assert decoder.damaged_packets > 0
+
+
+@pytest.mark.parametrize("garbage", [b"\0" * 50, b"hello, this is no audio", b"\xff\x00\xff\x00"])
+def test_what_is_no_container_is_named(garbage: bytes) -> None:
+    with pytest.raises(AudioError, match=r"the stream begins with .*; it must be WAV, Ogg"):
+        ContainerDecoder().push(garbage)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"RIFF\0\0\0\0AVI ", "of the kind b'AVI '"),
+        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "audio before it says which"),
+        (b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\x7f", "claims 2147483647 bytes"),
+        (b"OggS" + bytes(22) + b"\1\3abc", "no audio that is known here"),
+        (b"OggX", "the stream begins with b'OggX'"),
+        (b"\x1a\x45\xdf\xa3\x80\x00", "an element begins with the byte 0x00"),
+        (b"\x1a\x45\xdf\xa3\x80\xa3\x81\x81", "audio before it says which"),
+        (b"\x1a\x45\xdf\xa3\x80\x16\x54\xae\x6b\x80", "no audio track"),
+        (b"fLaC\x80\0\0\x04abcd", "in 4 bytes; it must be 34"),
+    ],
+)
+def test_damaged_headers_are_explained(data: bytes, sentence: str) -> None:
+    with pytest.raises(AudioError, match=sentence):
+        ContainerDecoder().push(data)
+
+
+def test_a_stream_that_ends_before_its_audio_is_explained() -> None:
+    decoder = ContainerDecoder()
+    decoder.push(b"RIFF")
+    with pytest.raises(AudioError, match="ended after 4 bytes, before its first audio"):
+        decoder.finish()
+
+
+def test_no_bytes_are_no_error() -> None:
+    assert len(ContainerDecoder().finish()) == 0
+
+
+def test_a_few_bytes_cannot_become_hours() -> None:
+    soundfile = pytest.importorskip("soundfile")
+    content = io.BytesIO()
+    soundfile.write(content, np.zeros(600 * 8000, np.int16), 8000, format="FLAC")
+    strict = ContainerDecoder(limits=ContainerLimits(free_seconds=10, bytes_per_second=1000))
+    with pytest.raises(AudioError, match="a second must take at least 1000 bytes"):
+        strict.push(content.getvalue())
+    with pytest.raises(StreamClosedError):
+        strict.push(b"")
+
+
+def test_headers_without_end_are_refused() -> None:
+    decoder = ContainerDecoder(limits=ContainerLimits(header_bytes=1000))
+    with pytest.raises(AudioError, match="no audio came in 2012 bytes; at most 1000 may be headers"):
+        decoder.push(b"RIFF\0\0\0\0WAVE" + b"JUNK\xff\xff\xff\x7f" + bytes(1992))
+
+
+def test_too_many_channels_are_refused() -> None:
+    data = bytearray(live_wav(0, b""))
+    data[22:24] = struct.pack("<H", 65)
+    with pytest.raises(AudioError, match="65 channels; at most 64"):
+        ContainerDecoder().push(bytes(data))
+
+
+def test_a_rate_out_of_range_is_refused() -> None:
+    data = bytearray(live_wav(0, b""))
+    data[24:28] = struct.pack("<I", 1000)
+    with pytest.raises(AudioError, match="1000 Hz; it must be from 8000"):
+        ContainerDecoder().push(bytes(data))
+
+
+def test_eight_compressed_channels_are_refused_before_they_are_touched() -> None:
+    av = pytest.importorskip("av")
+    content = io.BytesIO()
+    with av.open(content, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=RATE)
+        stream.layout = "7.1"
+        frame = av.AudioFrame(format=stream.codec_context.format.name, layout="7.1", samples=4608)
+        frame.sample_rate, frame.pts = RATE, 0
+        for plane in frame.planes[:1]:
+            plane.update(bytes(plane.buffer_size))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(AudioError, match="8 channels; at most 7"):
+        decoded(content.getvalue())
+
+
+def test_a_stream_that_never_decodes_is_given_up() -> None:
+    data = made("browser")
+    block = b"\xa3\x86\x81\0\0\0\xff\xff"
+    decoder = ContainerDecoder(limits=ContainerLimits(damaged_packets=10))
+    with pytest.raises(AudioError, match="11 packets in a row cannot be decoded"):
+        decoder.push(data + block * 20)
+
+
+def test_a_closed_decoder_takes_nothing() -> None:
+    decoder = ContainerDecoder()
+    decoder.close()
+    assert len(decoder.finish()) == 0
+    with pytest.raises(StreamClosedError):
+        decoder.push(b"RIFF")
+
+
+@pytest.mark.parametrize("name", ["free_seconds", "bytes_per_second", "header_bytes", "damaged_packets", "channels"])
+def test_limits_below_one_are_named(name: str) -> None:
+    limits: dict[str, Any] = {name: 0}
+    with pytest.raises(OptionError, match=f"{name} is 0; it must be at least 1"):
+        ContainerLimits(**limits)

@@ -1,0 +1,99 @@
+"""Keys are kept as hashes; browser tokens are good once, for a minute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streaming_asr_server.access.authentication import (
+    ANYONE,
+    ApiKeys,
+    BrowserTokens,
+    Principal,
+    chosen_subprotocol,
+    hash_key,
+    new_key,
+    origin_allowed,
+    presented_key,
+)
+
+from streaming_asr.errors import OptionError
+
+
+def test_a_key_file_holds_hashes_and_limits(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    key = new_key()
+    file.write_text(f'[[keys]]\nname = "news"\nsha256 = "{hash_key(key)}"\nstreams = 2\nminutes = 1.5\n')
+    keys = ApiKeys.read(file)
+    assert key not in file.read_text()
+    assert keys.find(key) == Principal(name="news", streams=2, minutes=1.5)
+    assert keys.find(key[:-1]) is None
+    assert keys.find("") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[keys]]\nname = 'x'",
+        "[[keys]]\nname = 'x'\nsha256 = 'abc'",
+        f"[[keys]]\nsha256 = '{hash_key('x')}'",
+        f"[[keys]]\nname = 'x'\nsha256 = '{hash_key('x')}'\nstreams = 'many'",
+        "keys = 3",
+        "[[keys",
+    ],
+)
+def test_a_key_file_that_is_not_one_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "keys.toml"
+    file.write_text(text)
+    with pytest.raises(OptionError):
+        ApiKeys.read(file)
+
+
+def test_a_token_is_good_once_and_only_for_its_lifetime() -> None:
+    now = 0.0
+    tokens = BrowserTokens(lambda: now, lifetime=60)
+    first, second = tokens.issue(ANYONE), tokens.issue(ANYONE)
+    assert tokens.redeem(first) == ANYONE
+    assert tokens.redeem(first) is None
+    now = 60.0
+    assert tokens.redeem(second) is None
+
+
+def test_tokens_do_not_pile_up() -> None:
+    tokens = BrowserTokens(lambda: 0.0)
+    oldest = tokens.issue(ANYONE)
+    newest = [tokens.issue(ANYONE) for _ in range(10_000)][-1]
+    assert tokens.redeem(oldest) is None
+    assert tokens.redeem(newest) == ANYONE
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "subprotocols", "key"),
+    [
+        ({"authorization": "Bearer k"}, {"token": "q"}, ["token.s"], "k"),
+        ({"authorization": "token k"}, {}, [], "k"),
+        ({"authorization": "Basic k"}, {"token": "q"}, ["streaming-asr.v1", "token.s"], "s"),
+        ({}, {"token": "q"}, ["streaming-asr.v1"], "q"),
+        ({"authorization": "Bearer "}, {}, [], None),
+        ({}, {}, [], None),
+    ],
+)
+def test_where_a_key_may_stand(
+    headers: dict[str, str], query: dict[str, str], subprotocols: list[str], key: str | None
+) -> None:
+    assert presented_key(headers, query, subprotocols) == key
+
+
+def test_the_subprotocol_that_is_answered_is_never_the_key() -> None:
+    assert chosen_subprotocol(["token.secret", "streaming-asr.v1"]) == "streaming-asr.v1"
+    assert chosen_subprotocol(["token.secret"]) is None
+
+
+def test_a_page_of_the_server_itself_is_always_welcome() -> None:
+    assert origin_allowed({"origin": "https://asr.example", "host": "ASR.example"}, ())
+    assert not origin_allowed({"origin": "https://asr.example.evil", "host": "asr.example"}, ())
+    assert not origin_allowed({"origin": "https://asr.example"}, ())
+
+
+def test_a_new_key_fits_into_a_subprotocol() -> None:
+    assert set(new_key()) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")

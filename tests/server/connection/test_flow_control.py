@@ -1,0 +1,187 @@
+"""Fast senders are held back, slow readers lose partials first and then the connection, never a final."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack
+
+import pytest
+from streaming_asr_client import ClientOptions, connect
+from streaming_asr_server.connection.outbox import HangUp, Outbox, Send
+from streaming_asr_server.local import LocalServer, local_server
+from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
+from streaming_asr_server.sessions.inbox import Inbox
+from streaming_asr_server.settings import Settings
+from websockets.asyncio.client import connect as open_websocket
+
+from streaming_asr.events import Final, Partial
+from streaming_asr.protocol import Audio, Finalize
+from tests.server.speaking import FAST, Raw, events_of, finals, raw, until
+
+pytestmark = pytest.mark.anyio
+
+
+TEN_MINUTES = 2 * 16_000 * 600
+"""Bytes of audio."""
+
+
+async def sent_until_held_back(client: Raw) -> int:
+    """Bytes that a client could send before it had to wait for more than half a second."""
+    for sent in range(0, TEN_MINUTES, 1 << 18):
+        try:
+            await asyncio.wait_for(client.say(bytes(1 << 18)), 0.5)
+        except TimeoutError:
+            return sent
+    return TEN_MINUTES
+
+
+async def test_a_fast_sender_is_really_held_back_by_the_socket() -> None:
+    """Ten minutes of audio pushed as fast as the socket takes it: most of it has to stay at the sender."""
+    recognition = ScriptedRecognition(delay=3_600)
+    settings = Settings(inbox_seconds=2, stall_seconds=7_200)
+    async with local_server(lambda: recognition, settings) as server, AsyncExitStack() as stack:
+        server.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        client = await stack.enter_async_context(raw(server.url))
+        await client.say({"type": "start"})
+        sent = await sent_until_held_back(client)
+        (session,) = server.service.sessions._sessions.values()
+        held = session.received * 2
+        assert held <= 2 * 32_000 + 2 * 16_000, "the inbox, a piece more, and the one that is being decoded"
+        assert sent < TEN_MINUTES / 2, "the rest of it is in the sockets' buffers"
+        assert client.websocket.transport.get_write_buffer_size() > 0
+        client.websocket.transport.abort()
+
+
+async def test_a_held_sender_does_no_harm_to_others() -> None:
+    recognition = ScriptedRecognition()
+    async with local_server(lambda: recognition, Settings(inbox_seconds=1)) as server, raw(server.url) as client:
+        await client.say({"type": "start"})
+        flood = asyncio.create_task(flooding(client))
+        assert finals(await events_of(server.url, tone_words([17, 18]))) == [(0, "w17 w18", 0.0, 0.2)]
+        flood.cancel()
+        await asyncio.gather(flood, return_exceptions=True)
+
+
+async def flooding(client: Raw) -> None:
+    while True:
+        await client.say(bytes(100_000))
+        await asyncio.sleep(0)
+
+
+async def test_a_flood_of_commands_is_held_back_too() -> None:
+    recognition = ScriptedRecognition(delay=3_600)
+    async with local_server(lambda: recognition, Settings(stall_seconds=7_200)) as server, raw(server.url) as client:
+        await client.say({"type": "start"}, bytes(3_200))
+        for _ in range(2_000):
+            await client.say({"type": "finalize"})
+        await asyncio.sleep(0.1)
+        (session,) = server.service.sessions._sessions.values()
+        assert session._inbox.full
+        assert len(session._inbox._messages) <= 257
+
+
+async def slow_client(server: LocalServer) -> Raw:
+    """A client with small buffers that does not read."""
+    bare = socket.socket()
+    bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    server.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    bare.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(bare, ("127.0.0.1", server.port))
+    websocket = await open_websocket(
+        f"{server.url}/v1/stream", sock=bare, compression=None, max_queue=1, ping_interval=None, close_timeout=0.1
+    )
+    return Raw(websocket)
+
+
+def waiting_messages(server: LocalServer) -> int:
+    """Messages that wait for the clients of all sessions."""
+    listeners = [session._listener for session in server.service.sessions._sessions.values()]
+    return sum(len(listener.outbox) for listener in listeners if listener is not None)  # type: ignore[attr-defined, misc]
+
+
+async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_it_comes_back() -> None:
+    """A client that reads nothing while many utterances end; then it does what the protocol says."""
+    blocks = [number for word in range(1_000) for number in (11 + word % 800, 0, 0, 0)]
+    audio = (tone_words(blocks) * 32767).astype("<i2").tobytes()
+    server_settings = Settings(write_seconds=0.5)
+    async with local_server(ScriptedRecognition, server_settings) as server:
+        client = await slow_client(server)
+        await client.say({"type": "start", "word_times": True})
+
+        async def send() -> None:
+            for start in range(0, len(audio), 64_000):
+                await client.say(audio[start : start + 64_000])
+
+        sending = asyncio.create_task(send())
+        await until(lambda: waiting_messages(server) > 256)
+        await asyncio.sleep(2 * server_settings.write_seconds)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        heard, code = await client.hear_out()
+        told = [message for message in heard if message["type"] == "final"]
+        assert (heard[-1]["code"], heard[-1]["resumable"], code) == ("slow_reader", True, 4408)
+        assert server.service.metrics.errors.labels("slow_reader", "client")._value.get() == 1
+        acknowledged = max((message["acknowledged"] for message in told), default=0)
+        session = heard[0]["session"]
+        resume = {"session": session, "acknowledged": acknowledged, "utterance": len(told)}
+        async with raw(server.url) as again:
+            await again.say({"type": "start", "resume": resume})
+            first = (await again.hear("started"))["first_sample"]
+            rest = asyncio.create_task(again.hear_out())
+            for start in range(2 * first, len(audio), 64_000):
+                await again.say(audio[start : start + 64_000])
+            await again.say({"type": "finish"})
+            told += [message for message in (await rest)[0] if message["type"] == "final"]
+    assert [message["text"] for message in told] == [f"w{number}" for number in blocks if number]
+
+
+async def test_partials_give_way_in_the_outbox_and_finals_do_not() -> None:
+    outbox = Outbox(maximum_messages=3)
+    outbox.put([Send("final 0"), Send("partial", 1), Send("newer partial", 1), Send("final 1"), Send("partial", 2)])
+    assert outbox.overfull
+    waiting = asyncio.create_task(outbox.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    outbox.put([Send("newest partial", 2), HangUp(), Send("too late")])
+    said = [await outbox.get() for _ in range(5)]
+    await waiting
+    assert said == [Send("final 0"), Send("newer partial", 1), Send("final 1"), Send("newest partial", 2), HangUp()]
+
+
+async def test_the_inbox_joins_audio_up_to_a_piece_and_keeps_commands_in_their_places() -> None:
+    inbox = Inbox(maximum_bytes=8, piece_bytes=4)
+    for message in (Audio(b"12"), Audio(b"34"), Audio(b"56"), Finalize(), Audio(b"78")):
+        inbox.put(message)
+    assert inbox.full
+    got = [await inbox.get() for _ in range(4)]
+    assert got == [Audio(b"1234"), Audio(b"56"), Finalize(), Audio(b"78")]
+    assert inbox.bytes == 0
+
+
+async def test_a_client_that_does_not_read_its_events_still_gets_all_finals() -> None:
+    audio = tone_words([number for word in range(50) for number in (11 + word, 0, 0, 0)])
+    async with local_server(ScriptedRecognition) as server, connect(server.url, client=FAST) as stream:
+        await stream.send(audio)
+        await stream.finish()
+        await until(lambda: stream.finished is not None)
+        events = [event async for event in stream]
+    assert [event.text for event in events if isinstance(event, Final)] == [f"w{11 + word}" for word in range(50)]
+    assert sum(isinstance(event, Partial) for event in events) <= 50
+
+
+async def test_a_client_that_is_held_back_is_not_taken_for_dead() -> None:
+    """Pings and pongs wait behind megabytes of audio; both ends know that the other one is there all the same."""
+    recognition = ScriptedRecognition(delay=0.02)
+    client = ClientOptions(ping_seconds=0.5, held_seconds=3_600)
+    blocks = [11 + number % 800 if number % 5 else 0 for number in range(400)]
+    async with (
+        local_server(lambda: recognition, Settings(ping_seconds=0.5, inbox_seconds=1)) as server,
+        connect(server.url, client=client, sample_rate=96_000, partials=False) as stream,
+    ):
+        await stream.send(abs(tone_words(blocks, sample_rate=96_000)))
+        await stream.finish()
+        events = [event async for event in stream]
+        assert stream.started is not None
+        assert stream.started.resumed == "no"
+    assert sum(len(event.words) for event in events if isinstance(event, Final)) >= 320

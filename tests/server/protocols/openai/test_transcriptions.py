@@ -1,0 +1,102 @@
+"""`POST /v1/audio/transcriptions`: recorded files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import soundfile
+from streaming_asr_server.local import local_server
+from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
+from streaming_asr_server.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+BLOCKS = [0, 17, 18, 0, 0, 0, 19]
+
+
+def recording(file_format: str = "WAV") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, tone_words(BLOCKS), 16_000, format=file_format)
+    return file.getvalue()
+
+
+async def post(fields: dict[str, Any], settings: Settings | None = None, file: bytes | None = None) -> httpx.Response:
+    async with local_server(ScriptedRecognition, settings) as server, httpx.AsyncClient(timeout=30) as http:
+        return await http.post(
+            f"{server.http}/v1/audio/transcriptions",
+            files={"file": ("talk.wav", recording() if file is None else file)},
+            data={"model": "whisper-1", **fields},
+        )
+
+
+async def test_a_file_becomes_text() -> None:
+    answer = await post({})
+    assert answer.json() == {"text": "w17 w18 w19", "usage": {"type": "duration", "seconds": 1}}
+
+
+@pytest.mark.parametrize(
+    ("response_format", "beginning"),
+    [("text", "w17 w18 w19\n"), ("srt", "1\n00:00:00,100 --> "), ("vtt", "WEBVTT\n\n00:00:00.100 --> ")],
+)
+async def test_other_formats_are_plain_text(response_format: str, beginning: str) -> None:
+    answer = await post({"response_format": response_format})
+    assert answer.text.startswith(beginning)
+
+
+async def test_verbose_json_has_utterances_and_if_asked_for_words() -> None:
+    answer = (await post({"response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]})).json()
+    assert (answer["text"], answer["duration"], answer["task"]) == ("w17 w18 w19", 0.7, "transcribe")
+    assert [(segment["text"], segment["start"]) for segment in answer["segments"]] == [("w17 w18", 0.1), ("w19", 0.6)]
+    assert answer["words"][0] == {"word": "w17", "start": 0.1, "end": 0.2}
+    assert "words" not in (await post({"response_format": "verbose_json"})).json()
+
+
+async def test_flac_is_as_good_as_wav() -> None:
+    assert (await post({}, file=recording("FLAC"))).json()["text"] == "w17 w18 w19"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"file": b"this is no audio at all"}, "cannot be read as audio"),
+        ({"file": b""}, "cannot be read as audio"),
+        ({"response_format": "xml"}, "response_format is 'xml'"),
+        ({"language": "fr"}, "language is 'fr'"),
+        ({"stream": "true"}, "/v1/stream"),
+    ],
+)
+async def test_what_cannot_be_done_is_said(fields: dict[str, Any], reason: str) -> None:
+    answer = await post(fields, file=fields.pop("file", None))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
+    assert reason in error["message"]
+
+
+async def test_a_request_without_a_file_is_refused() -> None:
+    async with local_server(ScriptedRecognition) as server, httpx.AsyncClient() as http:
+        answer = await http.post(f"{server.http}/v1/audio/transcriptions", data={"model": "x"})
+    assert answer.status_code == 400
+
+
+async def test_an_upload_over_the_limit_is_refused_whatever_its_header_says(tmp_path: Path) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        for _ in range(100):
+            yield bytes(10_000)
+        yield b"\r\n--x--\r\n"
+
+    settings = Settings(upload_bytes=100_000)
+    async with local_server(ScriptedRecognition, settings) as server, httpx.AsyncClient() as http:
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = await http.post(f"{server.http}/v1/audio/transcriptions", content=body(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_big")
+
+
+async def test_a_recording_over_the_length_of_a_stream_is_refused() -> None:
+    answer = await post({}, Settings(stream_seconds=0.5))
+    assert answer.status_code == 400
