@@ -12,15 +12,16 @@ import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
 
 from benchmarks.machine import print_machine
+from benchmarks.sliding_window import SlidingWindow
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.checkpoints.weights import encoder_name, fold_weight_norm
-from streaming_asr.model import Context, Encoder, FrameStream, Precision
+from streaming_asr.model import Context, Encoder, Precision
 
 CHUNK_MS: Final = 640
 LEFT_MS: Final = 4000
@@ -124,6 +125,13 @@ def cost(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+class FrameStream(Protocol):
+    """A way to stream: samples in, scores of frames out."""
+
+    def push(self, samples: Samples) -> torch.Tensor: ...
+    def finish(self) -> torch.Tensor: ...
+
+
 def streaming(open_stream: Callable[[], FrameStream], samples: Samples) -> Callable[[], None]:
     """A run of samples through a stream in packets of 100 ms."""
 
@@ -151,7 +159,7 @@ def compare_costs(name: str, changes: Mapping[str, Any], seconds: float, rounds:
         "offline, int8": lambda: eighth(samples[None]),
         "stream, float32": streaming(lambda: single.open(context), samples),
         "stream, int8": streaming(lambda: eighth.open(context), samples),
-        "sliding window, float32": streaming(lambda: single.slide(context), samples),
+        "sliding window, float32": streaming(lambda: SlidingWindow(single, context), samples),
     }
     with torch.inference_mode():
         costs = {way: [cost(run)] for way, run in ways.items()}

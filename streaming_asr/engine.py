@@ -25,7 +25,7 @@ _REPLAYS: Final = 2
 """How often an utterance is decoded anew after a fault of the model before the fault is its caller's."""
 
 Work: TypeAlias = Callable[[Session], None]
-"""What a job does to its session before the engine drives it: `hear`, `finalize`, `finish`, or another change."""
+"""What a job does to its session before the engine drives it: `push`, `finalize`, `finish`, or another change."""
 
 
 class Steps(Protocol):

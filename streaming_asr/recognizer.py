@@ -246,7 +246,7 @@ class Stream:
         """Hear one piece of audio without waiting; the answers come in order, one for each ten seconds or part."""
         samples = self._audio.push(piece)
         cuts = range(0, max(len(samples), 1), _PIECE)
-        return [self._submit(_hearing(samples[cut : cut + _PIECE])) for cut in cuts]
+        return [self._submit(_pushing(samples[cut : cut + _PIECE])) for cut in cuts]
 
     def finalize(self) -> list[Event]:
         """End the utterance now, with all audio so far; the stream stays open."""
@@ -265,7 +265,7 @@ class Stream:
         rest = self._audio.finish()
 
         def work(session: Session) -> None:
-            session.hear(rest)
+            session.push(rest)
             session.finish()
 
         return self._submit(work)
@@ -333,8 +333,8 @@ class Searches:
         return work
 
 
-def _hearing(samples: Samples) -> Callable[[Session], None]:
-    return lambda session: session.hear(samples)
+def _pushing(samples: Samples) -> Callable[[Session], None]:
+    return lambda session: session.push(samples)
 
 
 def _language_model(wanted: str | Path | None, checkpoint: Checkpoint) -> LanguageModel | None:

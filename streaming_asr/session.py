@@ -20,13 +20,13 @@ import numpy as np
 from streaming_asr.audio.detectors import SpeechDetector
 from streaming_asr.audio.gate import Closed, Gate, GateEvent, GateOptions, Opened
 from streaming_asr.audio.ring_buffer import RingBuffer
-from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples, seconds
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
 from streaming_asr.decoding import BeamWord, Search
 from streaming_asr.endpointing import Endpoint, Endpointer, EndpointOptions
 from streaming_asr.errors import OptionError, StreamClosedError
-from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted, Word
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Alternative, EndReason, Event
 from streaming_asr.model import Chunk, EncoderStream
+from streaming_asr.reporting import Reporter
 from streaming_asr.stabilizer import Stabilizer
 from streaming_asr.utterance import Utterance
 
@@ -40,17 +40,6 @@ _PADDING: Final = milliseconds_to_samples(300)
 """Silence around speech that begins with the stream's first sample or is cut off: models expect it there."""
 
 _Command: TypeAlias = Literal["finalize", "finish"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """The last partial: committed text and tail, and how far the audio was decoded."""
-
-    texts: tuple[str, str]
-    position: int
-
-
-_NOTHING_SHOWN: Final = _Shown(("", ""), -(10**18))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +79,7 @@ class SessionOptions:
 
 
 class Session:
-    """A stream as a state machine: `hear`, `finalize` and `finish` put work in, `advance` and `take` do it.
+    """A stream as a state machine: `push`, `finalize` and `finish` put work in, `advance` and `take` do it.
 
     Args:
         options: this stream's own.
@@ -130,32 +119,33 @@ class Session:
         slack = milliseconds_to_samples(options.hangover_ms + _RING_SLACK_MS) + options.gate.lookback_samples
         self._ring = RingBuffer(milliseconds_to_samples(longest_ms) + slack)
         self._zero = first_sample
-        self._number = first_utterance
         self._inbox: deque[Samples | _Command] = deque()
-        self._received = 0
         self._ended = 0
         self._utterance: Utterance | None = None
-        self._announced = False
-        self._shown = _NOTHING_SHOWN
-        self._events: list[Event] = []
+        self._reporter = Reporter(
+            partials=options.partials,
+            partial_interval_ms=options.partial_interval_ms,
+            minimum_evidence=options.minimum_evidence,
+            first_utterance=first_utterance,
+        )
         self._closed = False
 
     # What the caller puts in.
 
-    def hear(self, samples: Samples) -> None:
+    def push(self, samples: Samples) -> None:
         """Take in audio at 16 kHz, shape (samples,), any length."""
         self._refuse_if_closed()
-        self._received += len(samples)
+        self._reporter.received += len(samples)
         if len(samples):
             self._inbox.append(samples)
 
     def finalize(self) -> None:
-        """End the utterance with all audio heard so far; the stream stays open."""
+        """End the utterance with all audio pushed so far; the stream stays open."""
         self._refuse_if_closed()
         self._inbox.append("finalize")
 
     def finish(self) -> None:
-        """End the stream; all that was heard is still decoded."""
+        """End the stream; all that was pushed is still decoded."""
         self._refuse_if_closed()
         self._inbox.append("finish")
         self._closed = True
@@ -199,7 +189,7 @@ class Session:
         utterance = self._utterance
         assert utterance is not None, "a chunk came without an utterance"
         utterance.take(chunk)
-        self._show(utterance)
+        self._reporter.step(utterance, speech=self._speech_in(utterance))
         if utterance.closing is not None and not utterance.stream.due:
             return
         stabilizer = utterance.stabilizer
@@ -220,10 +210,9 @@ class Session:
 
     def events(self) -> list[Event]:
         """The events since the last call, in order."""
-        events, self._events = self._events, []
-        return events
+        return self._reporter.events()
 
-    # The way of the audio.
+    # From samples to the encoder.
 
     def _next(self) -> bool:
         """Use up one block of audio or one command; False when there is none."""
@@ -231,7 +220,7 @@ class Session:
             return False
         match self._inbox.popleft():
             case np.ndarray() as samples:
-                self._hear_block(samples)
+                self._push_block(samples)
             case "finalize":
                 self._close("finalize")
             case "finish":
@@ -239,8 +228,8 @@ class Session:
                 self._close("finish")
         return True
 
-    def _hear_block(self, samples: Samples) -> None:
-        """Hear samples up to the end of the detector's frame: on that grid, whatever the packets, all take turns."""
+    def _push_block(self, samples: Samples) -> None:
+        """Push samples up to the end of the detector's frame: gate and encoder alternate on that grid for any cut."""
         size = self._block - self._ring.end % self._block
         if len(samples) > size:
             self._inbox.appendleft(samples[size:])
@@ -251,19 +240,21 @@ class Session:
         for event in events:
             match event:
                 case Opened(position):
-                    self._open(position, stop=position)
-                    self._announce(seconds(self._zero + position))
+                    opened = self._open(position, stop=position)
+                    self._reporter.speech_started(opened, opened.time(position))
                 case Closed(position):
                     self._feed(position)
                     self._close(closed_by)
         if self._gate.open:
             self._feed(self._gate.position)
 
-    def _open(self, start: int, *, stop: int, closing: EndReason | None = None, held: Sequence[BeamWord] = ()) -> None:
+    def _open(
+        self, start: int, *, stop: int, closing: EndReason | None = None, held: Sequence[BeamWord] = ()
+    ) -> Utterance:
         """Begin to encode at a position, with the audio up to `stop`; with `closing`, that is all of it."""
         stabilizer = Stabilizer(self._open_search(), agreement_delay=self._agreement_delay, held=held)
         padding = round(_PADDING / self._hop) * self._hop
-        self._utterance = Utterance(
+        utterance = self._utterance = Utterance(
             start,
             hop=self._hop,
             lead=padding if start + self._zero == 0 else 0,
@@ -275,6 +266,7 @@ class Session:
         self._feed(stop)
         if closing is not None:
             self._close(closing)
+        return utterance
 
     def _feed(self, stop: int) -> None:
         """Give the utterance the audio up to a position, if it does not have it yet."""
@@ -286,75 +278,30 @@ class Session:
             cut_off = reason in ("finalize", "finish")
             self._utterance.close(reason, trail=max(0, _PADDING - self._gate.silence) if cut_off else 0)
 
-    # The way of the words.
+    # From words to events.
 
     def _cut(self, utterance: Utterance, endpoint: Endpoint) -> None:
         """End the utterance at an endpoint in the midst of speech; what was fed behind it begins the next one."""
         whole = endpoint.frame >= utterance.stabilizer.frames
         alternatives = utterance.finish(self.options.alternatives) if whole else utterance.cut(endpoint.frame)
-        self._report(endpoint.reason, alternatives, utterance)
+        self._end(utterance, endpoint.reason, alternatives)
         self._open(utterance.position(endpoint.frame), stop=utterance.fed, closing=utterance.closing)
 
     def _conclude(self, utterance: Utterance, reason: EndReason) -> None:
         """End the utterance with all its audio; if the gate is still open, the next one begins right behind it."""
-        self._report(reason, utterance.finish(self.options.alternatives), utterance)
+        self._end(utterance, reason, utterance.finish(self.options.alternatives))
         self._utterance = None
         self._ended = utterance.fed
         if self._gate.open and reason != "finish":
             self._open(utterance.fed, stop=utterance.fed)
 
-    def _report(self, reason: EndReason, alternatives: tuple[Alternative, ...], utterance: Utterance) -> None:
-        """Tell the end of an utterance, unless nobody was told of its beginning and it has no words."""
-        if alternatives and not self._believes(utterance, alternatives[0].words, self.options.minimum_evidence):
-            alternatives = ()
-        if alternatives:
-            self._announce(alternatives[0].words[0].start)
-            self._events.append(_final(self._number, reason, alternatives, self._lag()))
-        if self._announced:
-            ended = alternatives[0].words[-1].end if alternatives else seconds(self._zero + utterance.decoded)
-            self._events.append(SpeechEnded(self._number, ended, reason, self._lag()))
-            self._number += 1
-        self._announced, self._shown = False, _NOTHING_SHOWN
+    def _end(self, utterance: Utterance, reason: EndReason, alternatives: Sequence[Alternative]) -> None:
+        self._reporter.utterance_ended(utterance, reason, alternatives, speech=self._speech_in(utterance))
 
-    def _announce(self, time: float) -> None:
-        if not self._announced:
-            self._events.append(SpeechStarted(self._number, time, self._lag()))
-            self._announced = True
-
-    def _show(self, utterance: Utterance) -> None:
-        """Tell the hypothesis if it is news, its time has come, and there is something to it."""
-        hypothesis = utterance.hypothesis
-        texts = (hypothesis.committed_text, hypothesis.tail_text)
-        waited = utterance.decoded - self._shown.position
-        interval = milliseconds_to_samples(self.options.partial_interval_ms)
-        if not self.options.partials or texts == self._shown.texts or waited < interval:
-            return
-        words = utterance.words(hypothesis.words)
-        # Twice the evidence: a partial may yet lose some of it, and what was told once must be told to its end.
-        if words and self._believes(utterance, words, 2 * self.options.minimum_evidence):
-            self._announce(words[0].start)
-            start, end = words[0].start, words[-1].end
-            self._events.append(Partial(self._number, *texts, words, start, end, self._lag()))
-            self._shown = _Shown(texts, utterance.decoded)
-
-    def _believes(self, utterance: Utterance, words: Sequence[Word], minimum: float) -> bool:
-        """Whether words may be told: speech was heard and there is evidence enough, or some were told already."""
-        heard = self._gate.silence < utterance.fed - utterance.start
-        evidence = sum(len(word.text) * word.confidence**2 for word in words)
-        return self._shown is not _NOTHING_SHOWN or (heard and evidence >= minimum)
-
-    def _lag(self) -> float:
-        """Audio received but not decoded, in seconds; what the gate holds back as silence counts as decoded."""
-        decoded = self._utterance.decoded if self._utterance else self._gate.position
-        return seconds(self._received - decoded)
+    def _speech_in(self, utterance: Utterance) -> bool:
+        """Whether the gate has found speech in an utterance."""
+        return self._gate.silence < utterance.fed - utterance.start
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise StreamClosedError("the stream was finished; open a new one")
-
-
-def _final(utterance: int, reason: EndReason, alternatives: tuple[Alternative, ...], lag: float) -> FinalEvent:
-    best = alternatives[0]
-    confidence = sum(word.confidence for word in best.words) / len(best.words)
-    start, end = best.words[0].start, best.words[-1].end
-    return FinalEvent(utterance, best.text, best.words, start, end, confidence, alternatives, reason, lag)

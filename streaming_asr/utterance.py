@@ -81,10 +81,14 @@ class Utterance:
         """Absolute position of the first sample of a frame; frames of padding lie where the audio begins or ends."""
         return max(self.start, min(self.origin + frame * self.hop, self.fed))
 
+    def time(self, position: int) -> float:
+        """An absolute position on the audio clock, in seconds."""
+        return seconds(self.zero + position)
+
     def word(self, word: BeamWord) -> Word:
         """A word on the audio clock."""
-        start, end = (self.zero + self.position(frame) for frame in (word.start_frame, word.end_frame))
-        return Word(word.text, seconds(start), seconds(end), self.stabilizer.word_confidence(word))
+        start, end = (self.time(self.position(frame)) for frame in (word.start_frame, word.end_frame))
+        return Word(word.text, start, end, self.stabilizer.word_confidence(word))
 
     def words(self, words: Sequence[BeamWord]) -> tuple[Word, ...]:
         return tuple(self.word(word) for word in words)

@@ -43,8 +43,8 @@ def session_of(encoder: ToneEncoder) -> Session:
     )
 
 
-def hear(engine: Engine, session: Session, samples: Samples) -> Future[list[Event]]:
-    return engine.submit(session, lambda session: session.hear(samples))
+def push(engine: Engine, session: Session, samples: Samples) -> Future[list[Event]]:
+    return engine.submit(session, lambda session: session.push(samples))
 
 
 def texts(events: list[Event]) -> list[str]:
@@ -65,7 +65,7 @@ def test_streams_that_are_due_together_are_stepped_together(engine: Engine, enco
     blocker = Blocker()
     engine.submit(session_of(encoder), blocker)
     words = ["abc", "bcd", "cde", "def", "efg", "fgh"]
-    answers = [hear(engine, session_of(encoder), np.concatenate([spoken(word), silence(60)])) for word in words]
+    answers = [push(engine, session_of(encoder), np.concatenate([spoken(word), silence(60)])) for word in words]
     blocker.go.set()
     assert [texts(answer.result(10)) for answer in answers] == [[word] for word in words]
     assert engine.load.largest == max(encoder.batches) == 4
@@ -74,7 +74,7 @@ def test_streams_that_are_due_together_are_stepped_together(engine: Engine, enco
 
 def test_the_jobs_of_one_stream_keep_their_order(engine: Engine, encoder: ToneEncoder) -> None:
     session = session_of(encoder)
-    answers = [hear(engine, session, spoken(word)) for word in ("abc ", "de ", "fg ")]
+    answers = [push(engine, session, spoken(word)) for word in ("abc ", "de ", "fg ")]
     answers.append(engine.submit(session, Session.finish))
     assert texts([event for answer in answers for event in answer.result(10)]) == ["abc de fg"]
 
@@ -82,11 +82,11 @@ def test_the_jobs_of_one_stream_keep_their_order(engine: Engine, encoder: ToneEn
 def test_a_fault_of_the_model_is_replayed_and_nobody_notices(engine: Engine, encoder: ToneEncoder) -> None:
     sessions = [session_of(encoder) for _ in range(3)]
     for session in sessions:
-        hear(engine, session, spoken("abc de ")).result(10)
+        push(engine, session, spoken("abc de ")).result(10)
     encoder.faults = 1
     blocker = Blocker()
     engine.submit(session_of(encoder), blocker)
-    answers = [hear(engine, session, spoken("fg ha bc")) for session in sessions]
+    answers = [push(engine, session, spoken("fg ha bc")) for session in sessions]
     blocker.go.set()
     events = [
         answer.result(10) + engine.submit(s, Session.finish).result(10)
@@ -99,9 +99,9 @@ def test_a_fault_of_the_model_is_replayed_and_nobody_notices(engine: Engine, enc
 def test_a_fault_that_stays_is_told_to_its_caller_and_the_engine_goes_on(engine: Engine, encoder: ToneEncoder) -> None:
     encoder.faults = 3
     with pytest.raises(RuntimeError, match="the accelerator has gone"):
-        hear(engine, session_of(encoder), spoken("abc de fg ha bc")).result(10)
+        push(engine, session_of(encoder), spoken("abc de fg ha bc")).result(10)
     session = session_of(encoder)
-    events = hear(engine, session, spoken("abc")).result(10) + engine.submit(session, Session.finish).result(10)
+    events = push(engine, session, spoken("abc")).result(10) + engine.submit(session, Session.finish).result(10)
     assert texts(events) == ["abc"]
 
 
@@ -112,13 +112,13 @@ def test_work_that_raises_fails_its_own_job_only(engine: Engine, encoder: ToneEn
     session = session_of(encoder)
     with pytest.raises(ValueError, match="not today"):
         engine.submit(session, broken).result(10)
-    assert texts(hear(engine, session, np.concatenate([spoken("abc"), silence(60)])).result(10)) == ["abc"]
+    assert texts(push(engine, session, np.concatenate([spoken("abc"), silence(60)])).result(10)) == ["abc"]
 
 
 def test_a_job_that_is_cancelled_before_it_starts_is_dropped(engine: Engine, encoder: ToneEncoder) -> None:
     blocker, session = Blocker(), session_of(encoder)
     engine.submit(session, blocker)
-    dropped, kept = hear(engine, session, spoken("abc")), hear(engine, session, spoken("de"))
+    dropped, kept = push(engine, session, spoken("abc")), push(engine, session, spoken("de"))
     assert dropped.cancel()
     blocker.go.set()
     assert texts(kept.result(10) + engine.submit(session, Session.finish).result(10)) == ["de"]
@@ -128,17 +128,17 @@ def test_too_many_jobs_of_one_stream_are_refused(engine: Engine, encoder: ToneEn
     blocker, session = Blocker(), session_of(encoder)
     engine.submit(session, blocker)
     for _ in range(7):
-        hear(engine, session, spoken("a"))
+        push(engine, session, spoken("a"))
     with pytest.raises(RuntimeError, match="8 jobs of this stream wait"):
-        hear(engine, session, spoken("a"))
+        push(engine, session, spoken("a"))
     blocker.go.set()
 
 
 def test_a_closed_engine_does_what_waits_and_takes_nothing_more(encoder: ToneEncoder) -> None:
     engine = Engine(encoder)
     session = session_of(encoder)
-    answer = hear(engine, session, np.concatenate([spoken("abc"), silence(60)]))
+    answer = push(engine, session, np.concatenate([spoken("abc"), silence(60)]))
     engine.close()
     assert texts(answer.result(0)) == ["abc"]
     with pytest.raises(StreamClosedError):
-        hear(engine, session, spoken("a"))
+        push(engine, session, spoken("a"))

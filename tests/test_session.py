@@ -40,7 +40,7 @@ class Line:
         )
 
     def push(self, samples: Samples) -> list[Event]:
-        self.session.hear(samples)
+        self.session.push(samples)
         return self.drive()
 
     def finalize(self) -> list[Event]:
@@ -134,9 +134,9 @@ def test_finalize_in_silence_tells_nothing() -> None:
 
 def test_work_may_be_put_in_before_any_of_it_is_done() -> None:
     line = Line()
-    line.session.hear(spoken("abc"))
+    line.session.push(spoken("abc"))
     line.session.finalize()
-    line.session.hear(spoken("de"))
+    line.session.push(spoken("de"))
     line.session.finish()
     assert texts(line.drive()) == ["abc", "de"]
 
@@ -241,7 +241,7 @@ def test_a_fault_is_replayed_without_losing_or_changing_a_word() -> None:
     undisturbed = without_lag(events_of(audio))
     for step in range(1, 8):
         line = Line()
-        line.session.hear(audio)
+        line.session.push(audio)
         for _ in range(step):
             stream = line.session.advance()
             assert stream is not None

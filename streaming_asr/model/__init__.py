@@ -5,6 +5,6 @@ from __future__ import annotations
 from streaming_asr.model.context import Context
 from streaming_asr.model.encoder import Encoder, Precision
 from streaming_asr.model.normalization import Normalization
-from streaming_asr.model.stream import Chunk, EncoderStream, FrameStream, SlidingWindow
+from streaming_asr.model.stream import Chunk, EncoderStream
 
-__all__ = ["Chunk", "Context", "Encoder", "EncoderStream", "FrameStream", "Normalization", "Precision", "SlidingWindow"]
+__all__ = ["Chunk", "Context", "Encoder", "EncoderStream", "Normalization", "Precision"]

@@ -19,7 +19,7 @@ from streaming_asr.model.memory import Layout, Lease, Memory
 from streaming_asr.model.normalization import Normalization
 from streaming_asr.model.parameters import Weights
 from streaming_asr.model.stepping import Batch, Entry, grouped
-from streaming_asr.model.stream import Chunk, EncoderStream, FrameStream, Job, SlidingWindow
+from streaming_asr.model.stream import Chunk, EncoderStream, Job
 from streaming_asr.model.transformer import Transformer
 
 Precision: TypeAlias = Literal["float32", "float64", "bfloat16", "int8"]
@@ -152,13 +152,7 @@ class Encoder:
         """A new stream; normalization defaults to cumulative statistics from its start."""
         return EncoderStream(self, context, normalization or Normalization.cumulative())
 
-    def slide(self, context: Context) -> SlidingWindow:
-        """A new stream that encodes its whole left context anew with every chunk. OptionError if it asks for sinks."""
-        if context.sinks:
-            raise OptionError(f"a sliding window cannot have sinks, {context.sinks} were asked for")
-        return SlidingWindow(self, context)
-
-    def step(self, streams: Sequence[FrameStream]) -> list[Chunk]:
+    def step(self, streams: Sequence[EncoderStream]) -> list[Chunk]:
         """Compute the next chunk of each stream, those of equal context in one batch.
 
         What else is in the batch changes nothing. Raises OptionError if a stream is not due or comes twice.
@@ -167,34 +161,26 @@ class Encoder:
             raise OptionError("a stream came twice in one step")
         if not all(stream.due for stream in streams):
             raise OptionError("a stream came to a step that has no whole chunk yet and is not closed")
-        remembering = {number: stream for number, stream in enumerate(streams) if isinstance(stream, EncoderStream)}
-        sliding = {number: stream for number, stream in enumerate(streams) if isinstance(stream, SlidingWindow)}
-        with torch.inference_mode():
-            chunks = {**self._step_remembering(remembering), **self._step_sliding(sliding)}
-        return [chunks[number] for number in range(len(streams))]
-
-    def _step_remembering(self, streams: Mapping[int, EncoderStream]) -> dict[int, Chunk]:
         chunks: dict[int, Chunk] = {}
         groups = grouped(streams)
-        for (context, layout), members in groups.items():
-            memory = None if layout is None else self._memory(layout)
-            entries = [self._entry(streams[number], job, memory) for number, job in members]
-            scores = Batch(context, entries, memory).run(self.features, self.transformer).to(self._scores)
-            for (number, job), rows in zip(members, scores, strict=True):
-                main = min(job.count, context.chunk)
-                chunks[number] = Chunk(rows[:main], rows[main : job.count])
-                streams[number].advance(job)
+        with torch.inference_mode():
+            for (context, layout), members in groups.items():
+                chunks |= self._step_group(context, layout, [(number, streams[number], job) for number, job in members])
         self._drop_idle(keep={layout for _, layout in groups})
-        return chunks
+        return [chunks[number] for number in range(len(streams))]
 
-    def _step_sliding(self, streams: Mapping[int, SlidingWindow]) -> dict[int, Chunk]:
-        lengths: dict[int, list[int]] = {}
-        for number, stream in streams.items():
-            lengths.setdefault(len(stream.window()), []).append(number)
+    def _step_group(
+        self, context: Context, layout: Layout | None, members: Sequence[tuple[int, EncoderStream, Job]]
+    ) -> dict[int, Chunk]:
+        """One batch: the chunks of its streams by their numbers."""
+        memory = None if layout is None else self._memory(layout)
+        entries = [self._entry(stream, job, memory) for _, stream, job in members]
+        scores = Batch(context, entries, memory).run(self.features, self.transformer).to(self._scores)
         chunks: dict[int, Chunk] = {}
-        for numbers in lengths.values():
-            scores = self(np.stack([streams[number].window() for number in numbers]))
-            chunks |= {number: streams[number].advance(rows) for number, rows in zip(numbers, scores, strict=True)}
+        for (number, stream, job), rows in zip(members, scores, strict=True):
+            main = min(job.count, context.chunk)
+            chunks[number] = Chunk(rows[:main], rows[main : job.count])
+            stream.advance(job)
         return chunks
 
     @property

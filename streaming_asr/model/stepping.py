@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -125,10 +125,10 @@ Group: TypeAlias = tuple[Context, Layout | None]
 """What the streams of one batch have in common; no layout means that this is their first and last step."""
 
 
-def grouped(streams: Mapping[int, EncoderStream]) -> dict[Group, list[tuple[int, Job]]]:
+def grouped(streams: Sequence[EncoderStream]) -> dict[Group, list[tuple[int, Job]]]:
     """Which streams can be one batch: their numbers and jobs, those at their first step last."""
     groups: dict[Group, list[tuple[int, Job]]] = {}
-    for number, stream in streams.items():
+    for number, stream in enumerate(streams):
         job = stream.job()
         layout = None if job.last and job.step == 0 else Layout.of(stream.context, job.step)
         groups.setdefault((stream.context, layout), []).append((number, job))

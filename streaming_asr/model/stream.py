@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,12 +12,10 @@ import torch
 from streaming_asr.audio.samples import FloatArray
 from streaming_asr.errors import AudioError, StreamClosedError
 from streaming_asr.model.context import Context
+from streaming_asr.model.features import FeatureEncoder
 from streaming_asr.model.memory import Lease
 from streaming_asr.model.normalization import Normalization, Statistics, updated
 from streaming_asr.model.sample_queue import SampleQueue
-
-if TYPE_CHECKING:
-    from streaming_asr.model.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +40,40 @@ class Job:
     statistics: Statistics
 
 
-class FrameStream:
-    """What the two kinds of streams share: audio in, and frames out as soon as a chunk and its lookahead are there.
+class StreamEncoder(Protocol):
+    """What a stream needs of the encoder that it belongs to."""
+
+    @property
+    def features(self) -> FeatureEncoder: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    @property
+    def nothing(self) -> torch.Tensor: ...
+    def step(self, streams: Sequence[EncoderStream]) -> list[Chunk]: ...
+
+
+class EncoderStream:
+    """Audio in, and frames out as soon as a chunk and its lookahead are there.
 
     The same two verbs as every streaming machine here: `push(samples)` and `finish()`. An engine that steps many
     streams at once uses `feed`, `close`, `due` and `Encoder.step` instead. Not to be used by two threads at a time.
+
+    Every frame is computed once, and as lookahead once more per step. What the stream emits equals one masked offline
+    pass; with the whole input as its context it equals the offline encoder.
     """
 
-    def __init__(self, encoder: Encoder, context: Context) -> None:
+    def __init__(self, encoder: StreamEncoder, context: Context, normalization: Normalization) -> None:
         self.context = context
         self.closed = False
         self.frames = 0
         """Frames emitted so far."""
         self.dtype = np.dtype(np.float64 if encoder.dtype == torch.float64 else np.float32)
+        self.lease: Lease | None = None
+        """Where the encoder keeps what it remembers of this stream."""
         self._encoder = encoder
-        self._config = encoder.config
+        self._config = encoder.features.config
+        self._normalization = normalization
+        self._statistics: Statistics | None = None
         self._queue = SampleQueue(self.dtype)
         self._step = 0
 
@@ -63,6 +81,11 @@ class FrameStream:
     def received(self) -> int:
         """Samples fed so far."""
         return self._queue.stop
+
+    @property
+    def held(self) -> int:
+        """Samples of those that later steps still need."""
+        return self._queue.stop - self._queue.start
 
     @property
     def due(self) -> bool:
@@ -93,6 +116,7 @@ class FrameStream:
     def close(self) -> None:
         """Say that no more samples come: what is left becomes due. A second time does nothing."""
         self.closed = True
+        self._release_if_done()
 
     def push(self, samples: FloatArray) -> torch.Tensor:
         """Feed samples (samples,) and compute what is due: (frames, labels), often of no frames."""
@@ -104,41 +128,11 @@ class FrameStream:
         self.close()
         return self._drain()
 
-    def _drain(self) -> torch.Tensor:
-        chunks = []
-        while self.due:
-            chunks.append(self._encoder.step([self])[0].logits)
-        return torch.cat(chunks) if chunks else self._encoder.nothing
-
-    def _count(self) -> int:
-        """Frames that the next step can see from its chunk on."""
-        available = self._config.frames(self.received)
-        return min(available - self._step * self.context.chunk, self.context.rows)
-
-
-class EncoderStream(FrameStream):
-    """A stream whose every frame is computed once, and its lookahead once more per step.
-
-    What it emits equals one masked offline pass (see `masks`); with the whole input as its context it equals the
-    offline encoder.
-    """
-
-    def __init__(self, encoder: Encoder, context: Context, normalization: Normalization) -> None:
-        super().__init__(encoder, context)
-        self.lease: Lease | None = None
-        """Where the encoder keeps what it remembers of this stream."""
-        self._normalization = normalization
-        self._statistics: Statistics | None = None
-
-    def close(self) -> None:
-        """Say that no more samples come: what is left becomes due. A second time does nothing."""
-        super().close()
-        self._release_if_done()
-
     def job(self) -> Job:
         """What the next step will compute; only for the encoder, and only while a step is due."""
-        count = self._count()
-        last = self.closed and self._config.frames(self.received) <= (self._step + 1) * self.context.chunk
+        available = self._config.frames(self.received)
+        count = min(available - self._step * self.context.chunk, self.context.rows)
+        last = self.closed and available <= (self._step + 1) * self.context.chunk
         return Job(self._step, count, last, self._measured(self._step * self.context.chunk + count))
 
     def samples(self, start: int, stop: int) -> FloatArray:
@@ -153,6 +147,12 @@ class EncoderStream(FrameStream):
         self.frames += min(job.count, self.context.chunk)
         self._queue.forget(min(self._config.needed_from(visible), job.statistics.heard))
         self._release_if_done()
+
+    def _drain(self) -> torch.Tensor:
+        chunks = []
+        while self.due:
+            chunks.append(self._encoder.step([self])[0].logits)
+        return torch.cat(chunks) if chunks else self._encoder.nothing
 
     def _measured(self, visible: int) -> Statistics:
         """The statistics with which the first `visible` frames are computed, as far as they are new.
@@ -173,33 +173,3 @@ class EncoderStream(FrameStream):
         if self.done and self.lease is not None:
             self.lease.give_back()
             self.lease = None
-
-
-class SlidingWindow(FrameStream):
-    """A stream that remembers nothing but samples: each step encodes its left context, chunk and lookahead anew.
-
-    Every frame is computed several times, and what a window does not contain is unknown to it; but inside the window
-    the network sees both sides of every frame as it was trained to, so that checkpoints that never saw a chunk in
-    training do better with it at large lookahead. Each window is normalized by itself; sinks are not supported.
-    """
-
-    def window(self) -> FloatArray:
-        """The samples of the next window: (samples,); only for the encoder, and only while a step is due."""
-        stop = self._config.samples(self._step * self.context.chunk + self._count())
-        whole = self.closed and self._count() < self.context.rows
-        return self._queue.read(self._first * self._config.hop, self.received if whole else stop)
-
-    def advance(self, scores: torch.Tensor) -> Chunk:
-        """The chunk in the scores (frames, labels) of the window; only for the encoder."""
-        count = self._count()
-        main = min(count, self.context.chunk)
-        rows = scores[len(scores) - count :]
-        self._step += 1
-        self.frames += main
-        self._queue.forget(self._first * self._config.hop)
-        return Chunk(rows[:main], rows[main:])
-
-    @property
-    def _first(self) -> int:
-        """The first frame of the next window."""
-        return 0 if self.context.left is None else max(0, self._step * self.context.chunk - self.context.left)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from streaming_asr.model import Chunk, Context, Encoder, Normalization
-from streaming_asr.model.masks import attention_mask, masked_positions, rows
+from tests.model.masks import attention_mask, masked_positions, rows
 
 if TYPE_CHECKING:
     from tests.conftest import AsCheckpoint, TinyModel

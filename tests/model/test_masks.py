@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from streaming_asr.model import Context
-from streaming_asr.model.masks import attention_mask, main_rows, masked_positions, rows
+from tests.model.masks import attention_mask, main_rows, masked_positions, rows
 
 
 def drawn(seed: int) -> tuple[int, Context]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from streaming_asr.audio.samples import Samples
 from streaming_asr.errors import AudioError, OptionError, StreamClosedError
-from streaming_asr.model import Context, Encoder, FrameStream, Normalization
+from streaming_asr.model import Context, Encoder, EncoderStream, Normalization
 from streaming_asr.model.memory import SHORTEST_RING
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_batching_does_not_matter(encoder: Encoder) -> None:
     chance = random.Random(4)
     recordings = [noise(chance.randrange(0, 2500), seed) for seed in range(12)]
     waiting = list(range(12))
-    live: dict[int, FrameStream] = {}
+    live: dict[int, EncoderStream] = {}
     position = dict.fromkeys(waiting, 0)
     found: dict[int, list[torch.Tensor]] = {number: [encoder.nothing] for number in waiting}
     sizes = set()
@@ -126,12 +126,10 @@ def test_many_streams_step_together(encoder: Encoder) -> None:
         close(torch.cat((first[number].logits, second[number].logits)), alone(encoder, recording, context)[:20])
 
 
-def test_streams_of_different_contexts_and_kinds_step_together(encoder: Encoder) -> None:
+def test_streams_of_different_contexts_step_together(encoder: Encoder) -> None:
     contexts = [LIMITED, Context(3), Context(5, lookahead=1, left=0), Context.whole(), LIMITED, Context(64)]
     samples = [noise(900 + 50 * number, number) for number in range(len(contexts))]
-    streams: list[FrameStream] = [encoder.open(context) for context in contexts]
-    streams.append(encoder.slide(Context(5, lookahead=2, left=10)))
-    samples.append(noise(700, 9))
+    streams = [encoder.open(context) for context in contexts]
     found = [[encoder.nothing] for _ in streams]
     for stream, audio in zip(streams, samples, strict=True):
         stream.feed(audio)
@@ -141,8 +139,6 @@ def test_streams_of_different_contexts_and_kinds_step_together(encoder: Encoder)
             found[number].append(chunk.logits)
     for number, context in enumerate(contexts):
         close(torch.cat(found[number]), alone(encoder, samples[number], context))
-    lone = encoder.slide(Context(5, lookahead=2, left=10))
-    close(torch.cat(found[-1]), torch.cat((lone.push(samples[-1]), lone.finish())))
 
 
 def test_a_chunk_is_due_with_its_lookahead_and_not_before(encoder: Encoder) -> None:
@@ -175,8 +171,7 @@ def test_memory_does_not_grow_with_a_stream(encoder: Encoder) -> None:
     tensors = [*(ring.pairs for ring in memory.rings), *memory.carries, memory.frames]
     for second in range(20):
         stream.push(noise(1000, second))
-        assert stream.received - stream._queue.start < encoder.config.samples(2 * LIMITED.rows)
-        assert len(stream._queue._buffer) <= 4 * 4096
+        assert stream.held < encoder.config.samples(2 * LIMITED.rows)
     assert stream.lease is not None
     assert stream.lease.memory is memory
     now = [*(ring.pairs for ring in memory.rings), *memory.carries, memory.frames]
@@ -244,27 +239,6 @@ def test_a_step_takes_streams_that_are_due_and_each_once(encoder: Encoder) -> No
     with pytest.raises(OptionError, match="twice"):
         encoder.step([stream, stream])
     assert encoder.step([]) == []
-
-
-def test_a_sliding_window_over_everything_equals_the_encoder(encoder: Encoder) -> None:
-    samples = noise(1203, 0)
-    stream = encoder.slide(Context.whole())
-    assert len(stream.push(samples)) == 0
-    close(stream.finish(), encoder(samples[None])[0])
-
-
-def test_a_sliding_window_encodes_each_window_by_itself(encoder: Encoder) -> None:
-    context = Context(chunk=5, lookahead=3, left=7)
-    samples = noise(encoder.config.samples(30), 0)
-    stream = encoder.slide(context)
-    found = torch.cat((stream.push(samples), stream.finish()))
-    window = samples[8 * encoder.hop : encoder.config.samples(23)]
-    close(found[15:20], encoder(window[None])[0, 7:12])
-    assert len(found) == 30
-    pieces = encoder.slide(context)
-    close(torch.cat([pieces.push(piece) for piece in np.array_split(samples, 50)] + [pieces.finish()]), found)
-    with pytest.raises(OptionError, match="sinks"):
-        encoder.slide(LIMITED)
 
 
 def test_int8_does_not_let_streams_blur_one_another(tiny_model: TinyModel, as_checkpoint: AsCheckpoint) -> None:

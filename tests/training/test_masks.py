@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from streaming_asr.model import Context
-from streaming_asr.model.masks import attention_mask, rows
+from tests.model.masks import attention_mask, rows
 from training.masks import frame_of_row, main_rows, visible, whole, windows
 
 

@@ -1,0 +1,115 @@
+"""What a session tells of its utterances, and when: speech started, partials, finals, speech ended.
+
+The reporter numbers the utterances, holds back words with too little evidence, and keeps partials as far apart as the
+options say. It decodes nothing: the session shows it each utterance after every step and at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from streaming_asr import events
+from streaming_asr.audio.samples import milliseconds_to_samples, seconds
+from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.utterance import Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The last partial: committed text and tail, and how far the audio was decoded."""
+
+    texts: tuple[str, str]
+    position: int
+
+
+_NOTHING_SHOWN: Final = _Shown(("", ""), -(10**18))
+
+
+class Reporter:
+    """Makes the events of one session.
+
+    Args:
+        partials: whether partials are made at all.
+        partial_interval_ms: at least so much audio between two partials of an utterance.
+        minimum_evidence: letters, each weighted by its word's squared confidence, without which nothing is told.
+        first_utterance: the number of the first utterance.
+    """
+
+    def __init__(
+        self,
+        *,
+        partials: bool = True,
+        partial_interval_ms: float = 0,
+        minimum_evidence: float = 0.0,
+        first_utterance: int = 0,
+    ) -> None:
+        self.received = 0
+        """Samples that the session has received; the lag of an event is counted from here."""
+        self._partials = partials
+        self._interval = milliseconds_to_samples(partial_interval_ms)
+        self._minimum_evidence = minimum_evidence
+        self._number = first_utterance
+        self._announced = False
+        self._shown = _NOTHING_SHOWN
+        self._events: list[Event] = []
+
+    def events(self) -> list[Event]:
+        """The events since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    def speech_started(self, utterance: Utterance, time: float) -> None:
+        """Tell once per utterance that speech began, at `time` in seconds on the audio clock."""
+        if not self._announced:
+            self._events.append(SpeechStarted(self._number, time, self._lag(utterance)))
+            self._announced = True
+
+    def step(self, utterance: Utterance, *, speech: bool) -> None:
+        """Tell a partial after a step, if the hypothesis has changed, its time has come, and there is evidence for it.
+
+        `speech` is whether the gate has found speech in the utterance.
+        """
+        hypothesis = utterance.hypothesis
+        texts = (hypothesis.committed_text, hypothesis.tail_text)
+        waited = utterance.decoded - self._shown.position
+        if not self._partials or texts == self._shown.texts or waited < self._interval:
+            return
+        words = utterance.words(hypothesis.words)
+        # Twice the evidence: a partial may lose some of it later, and an utterance that was told once must get a final.
+        if words and self._credible(words, speech, 2 * self._minimum_evidence):
+            self.speech_started(utterance, words[0].start)
+            start, end = words[0].start, words[-1].end
+            self._events.append(Partial(self._number, *texts, words, start, end, self._lag(utterance)))
+            self._shown = _Shown(texts, utterance.decoded)
+
+    def utterance_ended(
+        self, utterance: Utterance, reason: EndReason, alternatives: Sequence[Alternative], *, speech: bool
+    ) -> None:
+        """Tell the end of an utterance, unless its beginning was not told and it has no credible words."""
+        credible = alternatives and self._credible(alternatives[0].words, speech, self._minimum_evidence)
+        if credible:
+            self.speech_started(utterance, alternatives[0].words[0].start)
+            self._events.append(_final(self._number, reason, tuple(alternatives), self._lag(utterance)))
+        if self._announced:
+            ended = alternatives[0].words[-1].end if credible else utterance.time(utterance.decoded)
+            self._events.append(SpeechEnded(self._number, ended, reason, self._lag(utterance)))
+            self._number += 1
+        self._announced, self._shown = False, _NOTHING_SHOWN
+
+    def _credible(self, words: Sequence[Word], speech: bool, minimum: float) -> bool:
+        """Whether words may be told: there is speech and evidence enough, or a partial of them was told already."""
+        evidence = sum(len(word.text) * word.confidence**2 for word in words)
+        return self._shown is not _NOTHING_SHOWN or (speech and evidence >= minimum)
+
+    def _lag(self, utterance: Utterance) -> float:
+        """Audio received but not decoded, in seconds."""
+        return seconds(self.received - utterance.decoded)
+
+
+def _final(utterance: int, reason: EndReason, alternatives: tuple[Alternative, ...], lag: float) -> events.Final:
+    best = alternatives[0]
+    confidence = sum(word.confidence for word in best.words) / len(best.words)
+    start, end = best.words[0].start, best.words[-1].end
+    return events.Final(utterance, best.text, best.words, start, end, confidence, alternatives, reason, lag)
