@@ -28,7 +28,7 @@ from streaming_asr.command_line.recognizers import SpeechStream
 def live(stream: SpeechStream, source: Source) -> Run:
     """Push a source at the pace of speech; events have the times at which they really came."""
     arrivals: list[Arrival] = []
-    heard, wall = 0.0, 0.0
+    audio_seconds, wall = 0.0, 0.0
     cpu, began = time.process_time(), time.monotonic()
 
     def pieces() -> Iterator[Frames | None]:
@@ -40,9 +40,9 @@ def live(stream: SpeechStream, source: Source) -> Run:
         events = stream.finish() if piece is None else stream.push(piece)
         after = time.monotonic()
         wall += after - before
-        heard += 0.0 if piece is None else len(piece) / source.sample_rate
+        audio_seconds += 0.0 if piece is None else len(piece) / source.sample_rate
         arrivals += [Arrival(after - began, event) for event in events]
-    return Run(heard, wall, time.process_time() - cpu, tuple(arrivals))
+    return Run(audio_seconds, wall, time.process_time() - cpu, tuple(arrivals))
 
 
 def word_error_rate(run: Run, reference: str) -> float:

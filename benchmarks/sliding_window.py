@@ -28,14 +28,14 @@ class SlidingWindow:
         chunks = []
         while self._encoder.config.frames(self._queue.stop) >= self._context.visible(self._step):
             chunks.append(self._window(self._encoder.config.samples(self._context.visible(self._step))))
-        return torch.cat(chunks) if chunks else self._encoder.nothing
+        return torch.cat(chunks) if chunks else self._encoder.empty
 
     def finish(self) -> torch.Tensor:
         """Encode what is left: (frames, labels)."""
         chunks = []
         while self._encoder.config.frames(self._queue.stop) > self._step * self._context.chunk:
             chunks.append(self._window(self._queue.stop))
-        return torch.cat(chunks) if chunks else self._encoder.nothing
+        return torch.cat(chunks) if chunks else self._encoder.empty
 
     def _window(self, stop: int) -> torch.Tensor:
         """The frames of the next chunk, from a window that ends with sample `stop`."""

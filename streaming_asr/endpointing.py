@@ -1,7 +1,7 @@
 """When an utterance is over: nothing said, silence after words, or too long (then cut at the best pause).
 
 The rules look at what was decoded, not at the clock, so they give the same cuts however the audio arrives.
-Silence that the gate hears ends an utterance earlier still; these rules are for noise that the gate takes for speech.
+Silence that the gate finds ends an utterance earlier still; these rules are for noise that the gate takes for speech.
 """
 
 from __future__ import annotations

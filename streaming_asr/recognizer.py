@@ -46,7 +46,7 @@ class Latency:
 
     `chunk_ms`: new audio per step. `lookahead_ms`: audio behind the chunk that is looked at, then encoded again.
     `left_ms`: past audio that attention sees. `sink_ms`: audio at the utterance's start that it always sees.
-    A frame is decoded between `lookahead_ms` and `chunk_ms + lookahead_ms` after it was heard.
+    A frame is decoded between `lookahead_ms` and `chunk_ms + lookahead_ms` after it was pushed.
     """
 
     chunk_ms: float | None = None
@@ -94,14 +94,14 @@ class Recognizer:
         *,
         latency: Latency | None = None,
         language_model: LanguageModel | None = None,
-        silent: Sequence[int] = (),
+        special: Sequence[int] = (),
         minimum_evidence: float = 0.0,
     ) -> None:
         self.encoder: Final = encoder
         self.latency: Final = (latency or Latency()).over(OFFLINE_MODEL_LATENCY)
         """What suits the model; for one that was trained for streaming, what its configuration recommends."""
         self.language_model: Final = language_model
-        self.silent: Final = tuple(silent)
+        self.special: Final = tuple(special)
         """Columns of the vocabulary that are never text: the special tokens other than blank."""
         self.minimum_evidence: Final = minimum_evidence
         """Letters, weighted by squared confidence, without which this model's utterances are taken for noise."""
@@ -142,7 +142,7 @@ class Recognizer:
             encoder,
             latency=Latency(**checkpoint.config.get("streaming", {})),
             language_model=_language_model(language_model, checkpoint),
-            silent=checkpoint.silent,
+            special=checkpoint.special,
             minimum_evidence=checkpoint.config.get("minimum_evidence", 0.0),
         )
 
@@ -171,7 +171,7 @@ class Recognizer:
         Args:
             encoding: how bytes that are pushed are to be read; None if only arrays will be pushed.
             sample_rate: of what will be pushed, 8000 to 192000 samples per second.
-            channels: interleaved channels; the mean of all is heard, or the one numbered `channel`, from 0.
+            channels: interleaved channels; the mean of all is recognized, or the one numbered `channel`, from 0.
             hotwords: words to favour, with an optional weight each (10.0).
             beam_width: beams of the search; 1 is the greedy search, without language model and hotwords.
             latency: how much audio is encoded at a time; by default what suits the model.
@@ -195,13 +195,13 @@ class Recognizer:
             minimum_evidence=self.minimum_evidence if minimum_evidence is None else minimum_evidence,
         )
         context = (latency or Latency()).over(self.latency).context(self.encoder.hop)
-        searches = Searches(self.alphabet, beam_width, self.language_model, hotwords)
+        searches = SearchFactory(self.alphabet, beam_width, self.language_model, hotwords)
         session = Session(
             options,
             hop=self.encoder.hop,
             open_encoder=lambda: self.encoder.open(context),
             open_search=searches.open,
-            silent=self.silent,
+            special=self.special,
             first_sample=first_sample,
             first_utterance=first_utterance,
         )
@@ -227,23 +227,23 @@ class Stream:
     one thread; many streams may be used from many threads at once.
     """
 
-    def __init__(self, engine: Engine, session: Session, audio: AudioInput, searches: Searches) -> None:
+    def __init__(self, engine: Engine, session: Session, audio: AudioInput, searches: SearchFactory) -> None:
         self._engine = engine
         self._session = session
         self._audio = audio
         self._searches = searches
 
     def push(self, piece: PcmPiece) -> list[Event]:
-        """Hear one piece of audio: float32 or int16, shape (samples,) or (samples, channels), or bytes.
+        """Push one piece of audio: float32 or int16, shape (samples,) or (samples, channels), or bytes.
 
         Raises:
-            AudioError: the piece is not the audio that was declared; nothing of it was heard.
+            AudioError: the piece is not the audio that was declared; nothing of it was taken in.
             StreamClosedError: the stream was finished.
         """
         return [event for answer in self.submit(piece) for event in answer.result()]
 
     def submit(self, piece: PcmPiece) -> list[Future[list[Event]]]:
-        """Hear one piece of audio without waiting; the answers come in order, one for each ten seconds or part."""
+        """Push one piece of audio without waiting; the answers come in order, one for each ten seconds or part."""
         samples = self._audio.push(piece)
         cuts = range(0, max(len(samples), 1), _PIECE)
         return [self._submit(_pushing(samples[cut : cut + _PIECE])) for cut in cuts]
@@ -257,7 +257,7 @@ class Stream:
         return self._submit(Session.finalize)
 
     def finish(self) -> list[Event]:
-        """End the stream; everything that was heard is decoded. It cannot be used afterwards."""
+        """End the stream; everything that was pushed is decoded. It cannot be used afterwards."""
         return self.submit_finish().result()
 
     def submit_finish(self) -> Future[list[Event]]:
@@ -293,7 +293,7 @@ class Stream:
         return self._engine.submit(self._session, work)
 
 
-class Searches:
+class SearchFactory:
     """Makes the searches of one stream, one per utterance, with the hotwords that hold at the time."""
 
     def __init__(

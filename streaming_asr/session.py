@@ -86,7 +86,7 @@ class Session:
         hop: samples per encoder frame.
         open_encoder: makes a fresh encoder stream.
         open_search: makes a fresh search, with the hotwords that hold at that moment.
-        silent: columns of the vocabulary that are never text.
+        special: columns of the vocabulary that are never text.
         detector: judges the gate's frames; None makes the one that the options describe.
         first_sample: position on the audio clock of the first sample that will come.
         first_utterance: number of the first utterance.
@@ -99,7 +99,7 @@ class Session:
         hop: int,
         open_encoder: Callable[[], EncoderStream],
         open_search: Callable[[], Search],
-        silent: Sequence[int] = (),
+        special: Sequence[int] = (),
         detector: SpeechDetector | None = None,
         first_sample: int = 0,
         first_utterance: int = 0,
@@ -108,7 +108,7 @@ class Session:
         self._hop = hop
         self._open_encoder = open_encoder
         self._open_search = open_search
-        self._silent = silent
+        self._special = special
         self._frame_ms = hop * 1000 / SAMPLE_RATE
         self._endpointer = Endpointer(options.endpoint, frame_ms=self._frame_ms)
         delay = options.agreement_delay_ms
@@ -118,8 +118,8 @@ class Session:
         longest_ms = options.endpoint.maximum_length_ms or _UNBOUNDED_MS
         slack = milliseconds_to_samples(options.hangover_ms + _RING_SLACK_MS) + options.gate.lookback_samples
         self._ring = RingBuffer(milliseconds_to_samples(longest_ms) + slack)
-        self._zero = first_sample
-        self._inbox: deque[Samples | _Command] = deque()
+        self._clock_start = first_sample
+        self._pending: deque[Samples | _Command] = deque()
         self._ended = 0
         self._utterance: Utterance | None = None
         self._reporter = Reporter(
@@ -137,17 +137,17 @@ class Session:
         self._refuse_if_closed()
         self._reporter.received += len(samples)
         if len(samples):
-            self._inbox.append(samples)
+            self._pending.append(samples)
 
     def finalize(self) -> None:
         """End the utterance with all audio pushed so far; the stream stays open."""
         self._refuse_if_closed()
-        self._inbox.append("finalize")
+        self._pending.append("finalize")
 
     def finish(self) -> None:
         """End the stream; all that was pushed is still decoded."""
         self._refuse_if_closed()
-        self._inbox.append("finish")
+        self._pending.append("finish")
         self._closed = True
 
     def set_endpoint(self, endpoint: EndpointOptions) -> None:
@@ -168,8 +168,8 @@ class Session:
         All speech before it is in finals; a new session that starts there goes on without a gap.
         """
         if self._utterance is not None:
-            return self._zero + self._utterance.start
-        return self._zero + max(self._ended, self._gate.position - self.options.gate.lookback_samples)
+            return self._clock_start + self._utterance.start
+        return self._clock_start + max(self._ended, self._gate.position - self.options.gate.lookback_samples)
 
     # What the driver of the model does.
 
@@ -216,9 +216,9 @@ class Session:
 
     def _next(self) -> bool:
         """Use up one block of audio or one command; False when there is none."""
-        if not self._inbox:
+        if not self._pending:
             return False
-        match self._inbox.popleft():
+        match self._pending.popleft():
             case np.ndarray() as samples:
                 self._push_block(samples)
             case "finalize":
@@ -232,7 +232,7 @@ class Session:
         """Push samples up to the end of the detector's frame: gate and encoder alternate on that grid for any cut."""
         size = self._block - self._ring.end % self._block
         if len(samples) > size:
-            self._inbox.appendleft(samples[size:])
+            self._pending.appendleft(samples[size:])
         self._ring.append(samples[:size])
         self._gate_events(self._gate.push(samples[:size]))
 
@@ -257,9 +257,9 @@ class Session:
         utterance = self._utterance = Utterance(
             start,
             hop=self._hop,
-            lead=padding if start + self._zero == 0 else 0,
-            zero=self._zero,
-            silent=self._silent,
+            lead=padding if start + self._clock_start == 0 else 0,
+            clock_start=self._clock_start,
+            special=self._special,
             stream=self._open_encoder(),
             stabilizer=stabilizer,
         )

@@ -14,7 +14,7 @@ from streaming_asr.events import Alternative, EndReason, Word
 from streaming_asr.model import Chunk, EncoderStream
 from streaming_asr.stabilizer import Hypothesis, Stabilizer
 
-_NEVER: Final = -1e4
+_IMPOSSIBLE: Final = -1e4
 """A score that leaves no probability; finite, so that sums with it stay numbers."""
 
 
@@ -25,8 +25,8 @@ class Utterance:
         start: absolute position of its first sample, at 16 kHz.
         hop: samples per encoder frame.
         lead: samples of silence in front of it, a multiple of the hop.
-        zero: position on the audio clock of absolute position 0.
-        silent: columns of the vocabulary that are never text: the special tokens other than blank.
+        clock_start: position on the audio clock of absolute position 0.
+        special: columns of the vocabulary that are never text: the special tokens other than blank.
         stream: a fresh encoder stream.
         stabilizer: a fresh stabilizer, or one that holds the words of this utterance's earlier life.
     """
@@ -37,16 +37,16 @@ class Utterance:
         *,
         hop: int,
         lead: int,
-        zero: int,
-        silent: Sequence[int],
+        clock_start: int,
+        special: Sequence[int],
         stream: EncoderStream,
         stabilizer: Stabilizer,
     ) -> None:
         self.start: Final = start
         self.origin: Final = start - lead
         self.hop: Final = hop
-        self.zero: Final = zero
-        self._silent: Final = torch.tensor(silent, dtype=torch.long)
+        self.clock_start: Final = clock_start
+        self._special: Final = torch.tensor(special, dtype=torch.long)
         self.stream: Final = stream
         self.stabilizer: Final = stabilizer
         self.fed = start
@@ -83,7 +83,7 @@ class Utterance:
 
     def time(self, position: int) -> float:
         """An absolute position on the audio clock, in seconds."""
-        return seconds(self.zero + position)
+        return seconds(self.clock_start + position)
 
     def word(self, word: BeamWord) -> Word:
         """A word on the audio clock."""
@@ -112,6 +112,6 @@ class Utterance:
 
     def _log_probs(self, logits: torch.Tensor) -> FloatArray:
         """(frames, vocabulary) -> natural logarithms of probabilities, of the same shape."""
-        heard = logits.float().cpu().index_fill(1, self._silent, _NEVER)
-        log_probs: FloatArray = torch.log_softmax(heard, dim=-1).numpy()
+        text_only = logits.float().cpu().index_fill(1, self._special, _IMPOSSIBLE)
+        log_probs: FloatArray = torch.log_softmax(text_only, dim=-1).numpy()
         return log_probs

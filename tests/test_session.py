@@ -1,4 +1,4 @@
-"""One stream's whole way, with a model that hears tones instead of speech."""
+"""One stream's whole way, with a model that recognizes tones instead of speech."""
 
 from __future__ import annotations
 

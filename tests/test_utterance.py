@@ -13,14 +13,16 @@ from tests.tones import HOP, ToneEncoder, silence
 LABELS = ("", " ", "a", "<unk>", "b")
 
 
-def utterance(*, start: int = 0, zero: int = 0, lead: int = 0) -> Utterance:
+def utterance(*, start: int = 0, clock_start: int = 0, lead: int = 0) -> Utterance:
     stabilizer = Stabilizer(GreedySearch(Alphabet(LABELS)), agreement_delay=None)
     stream = ToneEncoder().open(Context(chunk=1))
-    return Utterance(start, hop=HOP, lead=lead, zero=zero, silent=(3,), stream=stream, stabilizer=stabilizer)
+    return Utterance(
+        start, hop=HOP, lead=lead, clock_start=clock_start, special=(3,), stream=stream, stabilizer=stabilizer
+    )
 
 
 def chunk(*columns: int) -> Chunk:
-    """Frames on which one column each stands out, with "b" second where that column is silent."""
+    """Frames on which one column each stands out, with "b" second where that column is special."""
     logits = torch.full((len(columns), len(LABELS)), -9.0)
     logits[:, 4] = -5.0
     logits[range(len(columns)), list(columns)] = 5.0
@@ -41,7 +43,7 @@ def test_the_model_s_scores_are_left_as_they_are() -> None:
 
 
 def test_words_stand_on_the_clock_and_never_behind_the_audio() -> None:
-    spoken = utterance(start=1_600, zero=16_000)
+    spoken = utterance(start=1_600, clock_start=16_000)
     spoken.feed(silence(3))
     words = spoken.words(spoken.take(chunk(0, 2, 1, 2, 2)).words)
     assert [word.start for word in words] == [1.12, 1.16]

@@ -1,4 +1,4 @@
-"""A model that hears tones: each letter has a frequency, so that tests say what is spoken and know what is right.
+"""A model that recognizes tones: each letter has a frequency, so that tests say what is spoken and know what is right.
 
 `ToneEncoder` stands where a wav2vec2 encoder stands: frames of a fixed hop, chunks, lookahead, many streams a step.
 """
@@ -59,12 +59,12 @@ class ToneStream:
         self._closed = False
 
     @property
-    def _heard(self) -> int:
+    def _available(self) -> int:
         return self.frames + len(self._samples) // HOP
 
     @property
     def due(self) -> bool:
-        ahead = self._heard - self.frames
+        ahead = self._available - self.frames
         return ahead > 0 if self._closed else ahead >= self.context.chunk + self.context.lookahead
 
     def feed(self, samples: Samples) -> None:

@@ -44,7 +44,7 @@ class Checkpoint:
 
     `config` is `config.json` as it is. `weights` are float32 (float64 where the files hold that) under names without
     the family's prefix, weight norm folded, the adapter of the language put in. `labels`: one per row of the CTC
-    head, all different, "" is blank and " " divides words; `blank` is a row, and `silent` are the rows that no
+    head, all different, "" is blank and " " divides words; `blank` is a row, and `special` are the rows that no
     transcript may show (see `vocabulary`). `normalize` and `sampling_rate` (Hz) describe the front end. `name` is what
     was asked for, `folder` where it lies.
     """
@@ -58,11 +58,11 @@ class Checkpoint:
     name: str
     folder: Path
     language: str | None
-    silent: tuple[int, ...] = ()
+    special: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where a checkpoint lies: its small files are in `folder`; `fetch` brings others of its `files` there."""
 
     name: str
@@ -106,15 +106,17 @@ def read_checkpoint(
     `language` chooses in a multilingual checkpoint (MMS); `revision` is a branch, tag or commit on the hub. Raises
     `CheckpointError` with one sentence for everything that is missing, broken or of an unsupported kind.
     """
-    place = _place(name_or_folder, revision)
-    config = read_object(place.folder / "config.json")
-    check_config(place.name, config)
-    own_language = read_tokenizer(place.folder).language
-    chosen = choose_language(place.name, languages(place.folder, place.files), language, own_language)
-    weights = _load(place, config, adapter_file(place.name, place.files, chosen, own_language))
+    location = _locate(name_or_folder, revision)
+    config = read_object(location.folder / "config.json")
+    check_config(location.name, config)
+    own_language = read_tokenizer(location.folder).language
+    chosen = choose_language(location.name, languages(location.folder, location.files), language, own_language)
+    weights = _load(location, config, adapter_file(location.name, location.files, chosen, own_language))
     rows = len(weights["lm_head.weight"])
-    vocabulary = read_vocabulary(place.folder, rows, language=chosen, pad_token_id=_integer(config.get("pad_token_id")))
-    front_end = read_front_end(place.folder)
+    vocabulary = read_vocabulary(
+        location.folder, rows, language=chosen, pad_token_id=_integer(config.get("pad_token_id"))
+    )
+    front_end = read_front_end(location.folder)
     return Checkpoint(
         config=config,
         weights=weights,
@@ -122,10 +124,10 @@ def read_checkpoint(
         blank=vocabulary.blank,
         normalize=front_end.normalize,
         sampling_rate=front_end.sampling_rate,
-        name=place.name,
-        folder=place.folder,
+        name=location.name,
+        folder=location.folder,
         language=chosen,
-        silent=vocabulary.silent,
+        special=vocabulary.special,
     )
 
 
@@ -145,34 +147,34 @@ def fetch_language_model(checkpoint: Checkpoint) -> Path | None:
     return beside
 
 
-def _place(name_or_folder: str | Path | None, revision: str | None) -> Place:
+def _locate(name_or_folder: str | Path | None, revision: str | None) -> Location:
     folder = find_folder(name_or_folder)
     if folder is not None:
         if revision is not None:
             raise CheckpointError(f"{name_or_folder}: only hub models have revisions; leave out {revision!r}")
         shown = EMBEDDED if name_or_folder is None else str(name_or_folder)
-        return Place(shown, folder, hub.local_files(folder), fetch=lambda files: None)
+        return Location(shown, folder, hub.local_files(folder), fetch=lambda files: None)
     name = str(name_or_folder)
     folder = hub.fetch_settings(name, revision)
-    return Place(name, folder, hub.list_files(name, folder), fetch=partial(hub.fetch, name, folder))
+    return Location(name, folder, hub.list_files(name, folder), fetch=partial(hub.fetch, name, folder))
 
 
-def _load(place: Place, config: Mapping[str, Any], adapter: str | None) -> Tensors:
+def _load(location: Location, config: Mapping[str, Any], adapter: str | None) -> Tensors:
     """The weights of a checkpoint, with one language's adapter; what could be refused is refused before a download."""
-    main = weight_files(place.folder, place.files)
+    main = weight_files(location.folder, location.files)
     needed = [name for name in (*main, adapter) if name is not None]
     architecture = headless(config)
-    if architecture is not None and not all((place.folder / name).exists() for name in needed):
-        raise no_head(place.name, architecture)
-    place.fetch(needed)
-    weights = read_weights([place.folder / name for name in main])
+    if architecture is not None and not all((location.folder / name).exists() for name in needed):
+        raise no_head(location.name, architecture)
+    location.fetch(needed)
+    weights = read_weights([location.folder / name for name in main])
     if adapter is not None:
-        origin = place.folder / adapter
+        origin = location.folder / adapter
         weights = put_adapter(weights, read_adapter(origin), adapter_names(layer_count(config)), str(origin))
-    rows = head_rows({name: tuple(tensor.shape) for name, tensor in weights.items()}, place.name)
+    rows = head_rows({name: tuple(tensor.shape) for name, tensor in weights.items()}, location.name)
     if rows is None:
-        raise no_head(place.name, architecture)
-    check_shapes(weights, expected_shapes(config, rows), place.name)
+        raise no_head(location.name, architecture)
+    check_shapes(weights, expected_shapes(config, rows), location.name)
     return weights
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from streaming_asr.checkpoints import front_end as frontend
-from streaming_asr.checkpoints import tokenizer, weights
+from streaming_asr.checkpoints import front_end, tokenizer, weights
 from streaming_asr.errors import CheckpointError, MissingExtraError
 
 _logger = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ SETTINGS: Final = (
     "vocab.json",
     "alphabet.json",
     *tokenizer.FILES,
-    *frontend.FILES,
+    *front_end.FILES,
     *weights.INDEXES,
 )
 """The small files of a checkpoint."""

@@ -2,8 +2,8 @@
 
 Labels follow the conventions of pyctcdecode 0.5.0's alphabet after its normalization: "" is blank, " " divides words,
 "⁇" is the unknown token; in a word-piece vocabulary a leading "▁" begins a word. They are all different, as that
-alphabet demands. Rows that must never be heard in a transcript (unknown, sentence marks, ids without a token) keep a
-bracketed label and are listed as `silent`: whoever decodes gives them no probability.
+alphabet demands. Rows that must never show in a transcript (unknown, sentence marks, ids without a token) keep a
+bracketed label and are listed as `special`: whoever decodes gives them no probability.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _PADS_LOWER: Final = tuple(pad.lower() for pad in _PADS)
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The labels of a CTC head, one per row; `blank` is a row, `silent` are the rows that no transcript may show."""
+    """The labels of a CTC head, one per row; `blank` is a row, `special` are the rows that no transcript may show."""
 
     labels: tuple[str, ...]
     blank: int
-    silent: tuple[int, ...]
+    special: tuple[int, ...]
 
 
 def read_vocabulary(
@@ -72,8 +72,8 @@ def build_vocabulary(
         raise CheckpointError(f"{origin}: has no token for the {rows} rows of the CTC head; is it another model's?")
     blank = _blank_row(tokens, tokenizer, pad_token_id, origin)
     spelled = _spell(tokens, tokenizer, blank)
-    labels, silent = _distinct(tokens, spelled, tokenizer.unknown, origin)
-    return Vocabulary(labels, blank, silent)
+    labels, special = _distinct(tokens, spelled, tokenizer.unknown, origin)
+    return Vocabulary(labels, blank, special)
 
 
 def _token_ids(path: Path, language: str | None) -> Mapping[str, int]:
@@ -114,7 +114,7 @@ def _blank_row(tokens: Sequence[str | None], tokenizer: Tokenizer, pad_token_id:
 
 
 def _spell(tokens: Sequence[str | None], tokenizer: Tokenizer, blank: int) -> list[str | None]:
-    """The label of each row that can be heard, "" for blank and None for the others."""
+    """The label of each row that can be shown, "" for blank and None for the others."""
     delimiter = _delimiter(tokens, tokenizer)
     continued = any(_is_continuation(token) for token in tokens)
     pieces = continued or tokenizer.phonemes or any(_starts_word(token, delimiter) for token in tokens)
@@ -171,9 +171,9 @@ def _lower(labels: Sequence[str | None]) -> list[str | None]:
 def _distinct(
     tokens: Sequence[str | None], spelled: Sequence[str | None], unknown: str | None, origin: str
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Labels without repetition, and the rows that are silent."""
+    """Labels without repetition, and the rows of special tokens."""
     labels: list[str] = []
-    silent: list[int] = []
+    special: list[int] = []
     mark = f"{WORD_START}{UNKNOWN}{WORD_START}" if _is_pieces(spelled) else UNKNOWN
     taken = {label for label in spelled if label is not None}
     for row, (token, label) in enumerate(zip(tokens, spelled, strict=True)):
@@ -182,11 +182,11 @@ def _distinct(
             continue
         if label is not None:
             _logger.warning("%s: token %r reads like an earlier one and is left out", origin, token)
-        silent.append(row)
+        special.append(row)
         hidden = mark if token is not None and _is_unknown(token, unknown) else _hidden_label(row, token)
         labels.append(hidden if hidden not in taken else f"<unused-{row}>")
         taken.add(labels[-1])
-    return tuple(labels), tuple(silent)
+    return tuple(labels), tuple(special)
 
 
 def _is_pieces(labels: Sequence[str | None]) -> bool:

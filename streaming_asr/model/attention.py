@@ -18,7 +18,7 @@ from streaming_asr.model.parameters import FloatLinear, Linear, Weights
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """Keys and values that one layer remembers, for every stream that shares a memory.
+    """Cached keys and values of one layer, for every stream that shares a cache.
 
     pairs: (streams, places, 2 * width), a key and its value beside each other; overwritten in place.
     """
@@ -27,7 +27,7 @@ class Ring:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CacheWindow:
     """The part of the rings that belongs to the streams of a batch, and where in it their new rows go."""
 
     streams: torch.Tensor
@@ -39,8 +39,8 @@ class Window:
     used: int
     """How many places hold something afterwards, the first ones."""
 
-    def remember(self, ring: Ring, pairs: torch.Tensor) -> torch.Tensor:
-        """Write keys and values (batch, rows, 2 * width), and give all that is remembered: (batch, used, 2 * width)."""
+    def update(self, ring: Ring, pairs: torch.Tensor) -> torch.Tensor:
+        """Write keys and values (batch, rows, 2 * width), and return all cached ones: (batch, used, 2 * width)."""
         ring.pairs[self.streams[:, None], self.places] = pairs
         if self.first is not None:
             return ring.pairs[self.first : self.first + len(self.streams), : self.used]
@@ -48,18 +48,18 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class AttentionView:
     """What the rows of one step may see, the same for all layers.
 
-    Without rings the rows see one another; with rings their own keys and values are written first, and they see what is
-    remembered.
+    Without rings the rows see one another; with rings their own keys and values are written first, and they see all
+    that is cached.
     """
 
     mask: torch.Tensor | None
     """(batch, 1, 1, keys), 0 where a key counts and minus infinity where not; None if all count."""
     distances: torch.Tensor | None = None
     """(batch, rows, keys): the position of the key minus that of the row; only where the network asks for it."""
-    window: Window | None = None
+    window: CacheWindow | None = None
     """Where in the rings the rows are; None without rings."""
 
 
@@ -123,18 +123,18 @@ class Attention:
         return cls(config.heads, config.width, weights.affine(weight, bias), output, gate)
 
     def __call__(
-        self, rows: torch.Tensor, sight: Sight | None, ring: Ring | None, bias: torch.Tensor | None
+        self, rows: torch.Tensor, view: AttentionView | None, ring: Ring | None, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """(batch, rows, width) -> (batch, rows, width); without a sight every row sees every row.
+        """(batch, rows, width) -> (batch, rows, width); without a view every row sees every row.
 
         bias: (batch or 1, heads, rows, keys), the distance bias before its gate, where the network has one.
         """
         projected = self.inputs(rows)
         queries, pairs = projected[..., : self.width], projected[..., self.width :]
-        if sight is not None and sight.window is not None and ring is not None:
-            pairs = sight.window.remember(ring, pairs)
+        if view is not None and view.window is not None and ring is not None:
+            pairs = view.window.update(ring, pairs)
         keys, values = self._split(pairs[..., : self.width]), self._split(pairs[..., self.width :])
-        mask = None if sight is None or sight.mask is None else sight.mask.expand(-1, -1, rows.shape[1], -1)
+        mask = None if view is None or view.mask is None else view.mask.expand(-1, -1, rows.shape[1], -1)
         if self.gate is not None and bias is not None:
             gated = self.gate(self._split(rows)) * bias
             mask = gated if mask is None else gated + mask

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from streaming_asr.audio.samples import FloatArray
 from streaming_asr.checkpoints.config import Config
 from streaming_asr.errors import OptionError
+from streaming_asr.model.cache import CacheLayout, CacheRow, StreamCache
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import FeatureEncoder
-from streaming_asr.model.memory import Layout, Lease, Memory
 from streaming_asr.model.normalization import Normalization
 from streaming_asr.model.parameters import Weights
 from streaming_asr.model.stepping import Batch, Entry, grouped
@@ -72,7 +72,8 @@ class Encoder:
         self.dtype = weights.dtype
         self.features = FeatureEncoder.build(config, normalize, weights)
         self.transformer = Transformer.build(config, len(labels), weights)
-        self._memories: dict[Layout, Memory] = {}
+        self.caches: dict[CacheLayout, StreamCache] = {}
+        """The caches that streams use now, one per layout."""
 
     @classmethod
     def load(
@@ -104,7 +105,7 @@ class Encoder:
         """
         if precision not in get_args(Precision):
             raise OptionError(f"precision is {precision!r}, known are {', '.join(get_args(Precision))}")
-        place = _place(device)
+        place = _usable_device(device)
         if precision == "int8" and place.type != "cpu":
             raise OptionError(f"precision int8 runs on the CPU only, the device is {place}; use bfloat16 there")
         weights = Weights(checkpoint.weights, place, DTYPES[precision], quantized=precision == "int8")
@@ -122,9 +123,9 @@ class Encoder:
         return self.config.receptive_field
 
     @property
-    def nothing(self) -> torch.Tensor:
+    def empty(self) -> torch.Tensor:
         """The scores of no frames: (0, labels)."""
-        return torch.empty(0, len(self.labels), dtype=self._scores, device=self.device)
+        return torch.empty(0, len(self.labels), dtype=self._logits_dtype, device=self.device)
 
     def __call__(self, waveform: torch.Tensor | FloatArray) -> torch.Tensor:
         """Score whole recordings of equal length: (batch, samples) -> (batch, frames, labels), before softmax.
@@ -139,14 +140,14 @@ class Encoder:
         batch, samples = recordings.shape
         frames = self.config.frames(samples)
         if not frames or not batch:
-            return self.nothing.new_empty(batch, frames, len(self.labels))
+            return self.empty.new_empty(batch, frames, len(self.labels))
         with torch.inference_mode():
             statistics = [self.features.measure(recording, 0, samples) for recording in recordings]
             tensor = torch.from_numpy(recordings).to(self.device)
             projected, _ = self.features.run(tensor, statistics, 0, frames, None)
             reach = self.transformer.positional.reach
             valid = (torch.arange(reach + frames, device=self.device) >= reach).expand(batch, -1)
-            return self.transformer(F.pad(projected, (0, 0, reach, 0)), valid).to(self._scores)
+            return self.transformer(F.pad(projected, (0, 0, reach, 0)), valid).to(self._logits_dtype)
 
     def open(self, context: Context, *, normalization: Normalization | None = None) -> EncoderStream:
         """A new stream; normalization defaults to cumulative statistics from its start."""
@@ -170,12 +171,12 @@ class Encoder:
         return [chunks[number] for number in range(len(streams))]
 
     def _step_group(
-        self, context: Context, layout: Layout | None, members: Sequence[tuple[int, EncoderStream, Job]]
+        self, context: Context, layout: CacheLayout | None, members: Sequence[tuple[int, EncoderStream, Job]]
     ) -> dict[int, Chunk]:
         """One batch: the chunks of its streams by their numbers."""
-        memory = None if layout is None else self._memory(layout)
-        entries = [self._entry(stream, job, memory) for _, stream, job in members]
-        scores = Batch(context, entries, memory).run(self.features, self.transformer).to(self._scores)
+        cache = None if layout is None else self._cache(layout)
+        entries = [self._entry(stream, job, cache) for _, stream, job in members]
+        scores = Batch(context, entries, cache).run(self.features, self.transformer).to(self._logits_dtype)
         chunks: dict[int, Chunk] = {}
         for (number, stream, job), rows in zip(members, scores, strict=True):
             main = min(job.count, context.chunk)
@@ -184,33 +185,33 @@ class Encoder:
         return chunks
 
     @property
-    def _scores(self) -> torch.dtype:
+    def _logits_dtype(self) -> torch.dtype:
         return torch.float64 if self.dtype == torch.float64 else torch.float32
 
-    def _memory(self, layout: Layout) -> Memory:
-        if layout not in self._memories:
-            self._memories[layout] = Memory.empty(layout, self.features, self.transformer)
-        return self._memories[layout]
+    def _cache(self, layout: CacheLayout) -> StreamCache:
+        if layout not in self.caches:
+            self.caches[layout] = StreamCache.empty(layout, self.features, self.transformer)
+        return self.caches[layout]
 
-    def _drop_idle(self, keep: set[Layout | None]) -> None:
-        """Let go of memories that no stream uses, so that contexts of the past do not pile up."""
-        for layout in [layout for layout, memory in self._memories.items() if memory.idle and layout not in keep]:
-            del self._memories[layout]
+    def _drop_idle(self, keep: set[CacheLayout | None]) -> None:
+        """Delete caches that no stream uses, so that contexts of earlier streams do not pile up."""
+        for layout in [layout for layout, cache in self.caches.items() if cache.idle and layout not in keep]:
+            del self.caches[layout]
 
-    def _entry(self, stream: EncoderStream, job: Job, memory: Memory | None) -> Entry:
-        """The stream in the batch, with a row of the memory; it moves there if it has outgrown its old one."""
-        if memory is None:
+    def _entry(self, stream: EncoderStream, job: Job, cache: StreamCache | None) -> Entry:
+        """The stream in the batch, with a row of the cache; a stream that has outgrown its cache is copied here."""
+        if cache is None:
             return Entry(stream, job, 0)
-        if stream.lease is None or stream.lease.memory is not memory:
-            lease = Lease.take(memory, stream)
-            if stream.lease is not None:
-                memory.copy(lease.row, stream.lease.memory, stream.lease.row)
-                stream.lease.give_back()
-            stream.lease = lease
-        return Entry(stream, job, stream.lease.row)
+        if stream.cache_row is None or stream.cache_row.cache is not cache:
+            cache_row = CacheRow.reserve(cache, stream)
+            if stream.cache_row is not None:
+                cache.copy(cache_row.row, stream.cache_row.cache, stream.cache_row.row)
+                stream.cache_row.release()
+            stream.cache_row = cache_row
+        return Entry(stream, job, stream.cache_row.row)
 
 
-def _place(device: str | torch.device) -> torch.device:
+def _usable_device(device: str | torch.device) -> torch.device:
     """The device, tried out: a build of torch without it says so only when it is used."""
     try:
         place = torch.device(device)

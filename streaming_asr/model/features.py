@@ -47,7 +47,7 @@ class FirstLayer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class WaveformNorm:
     """Brings raw samples to the level that the network was trained on: zero mean and unit variance, or as they are."""
 
     normalize: bool
@@ -92,12 +92,12 @@ class ConvolutionLayer:
 class LayerNormFirst:
     """The first layer of a front end without group norm."""
 
-    level: Level
+    waveform_norm: WaveformNorm
     layer: ConvolutionLayer
 
     def __call__(self, samples: torch.Tensor, statistics: Sequence[Statistics]) -> torch.Tensor:
         """(batch, samples) -> (batch, outputs, channels)."""
-        return self.layer(self.level(samples, statistics)[:, :, None])
+        return self.layer(self.waveform_norm(samples, statistics)[:, :, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class GroupNormFirst:
     cancels out.
     """
 
-    level: Level
+    waveform_norm: WaveformNorm
     shape: Convolution
     weight: torch.Tensor
     """(channels, kernel)"""
@@ -121,7 +121,7 @@ class GroupNormFirst:
 
     def __call__(self, samples: torch.Tensor, statistics: Sequence[Statistics]) -> torch.Tensor:
         """(batch, samples) -> (batch, outputs, channels)."""
-        views = windows(self.level(samples, statistics)[:, :, None], self.shape)
+        views = windows(self.waveform_norm(samples, statistics)[:, :, None], self.shape)
         folded = [self._folded(entry) for entry in statistics]
         weight = torch.stack([weight for weight, _ in folded]).to(views)
         shift = torch.stack([shift for _, shift in folded]).to(views)
@@ -131,7 +131,7 @@ class GroupNormFirst:
         """Weights (channels, kernel) and shift (channels,) that convolve and normalize at once, in double precision."""
         assert statistics.frames is not None
         mean, covariance = (torch.from_numpy(value) for value in (statistics.frames.mean, statistics.frames.covariance))
-        if self.level.normalize:
+        if self.waveform_norm.normalize:
             mean = (mean - statistics.mean) / statistics.deviation
             covariance = covariance / statistics.deviation**2
         variance = ((self.weight @ covariance) * self.weight).sum(1)
@@ -233,12 +233,12 @@ class FeatureEncoder:
 
 def _first(config: Config, normalize: bool, weights: Weights) -> FirstLayer:
     shape = config.convolutions[0]
-    level = Level(normalize, weights.dtype)
+    waveform_norm = WaveformNorm(normalize, weights.dtype)
     if config.convolution_norm == "layer":
-        return LayerNormFirst(level, _layer(config, shape, weights))
+        return LayerNormFirst(waveform_norm, _layer(config, shape, weights))
     exact = Weights(weights.tensors, torch.device("cpu"), torch.float64, prefix=weights.prefix)
     return GroupNormFirst(
-        level=level,
+        waveform_norm=waveform_norm,
         shape=shape,
         weight=exact.tensor("conv.weight", shape.channels_out, 1, shape.kernel)[:, 0],
         scale=exact.tensor("layer_norm.weight", shape.channels_out),

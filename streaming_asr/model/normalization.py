@@ -1,7 +1,7 @@
 """Running statistics of a stream: the level of its audio, and what the group norm of the first layer measures.
 
-An offline model normalizes by the mean and variance of the whole utterance. A stream knows only what it has heard, so
-it keeps running moments and updates them at the borders of its chunks and nowhere else: whatever was computed keeps
+An offline model normalizes by the mean and variance of the whole utterance. A stream knows only the audio so far,
+so it keeps running moments and updates them at the borders of its chunks and nowhere else: whatever was computed keeps
 the statistics it was computed with, and how the audio was cut into packets does not matter.
 
 The group norm needs mean and variance of every output channel of the first convolution. Both follow exactly from the
@@ -33,8 +33,8 @@ class Normalization:
 
     Cumulative (the default): every sample since the start of the stream counts alike, so a stream converges to what the
     offline model computes, and there is nothing to tune. With `freeze_after` (samples), statistics are cumulative up to
-    the chunk in which that many samples were heard, and from then on follow slowly, with `time_constant` (samples) as
-    the time in which the past fades to 1/e: for streams that last for minutes and whose level drifts. On 150 recorded
+    the chunk in which that many samples were measured. From then on they follow slowly, with `time_constant` (samples)
+    as the time in which the past fades to 1/e: for streams of minutes whose level drifts. On 150 recorded
     sentences the choice made no measurable difference (word errors of a small model at 640 ms chunks and 320 ms
     lookahead: 77.8 % cumulative, 77.9 % frozen after 1 s, 76.6 % offline).
     """
@@ -58,9 +58,9 @@ class Normalization:
         """Cumulative for the first `after_ms` milliseconds, then slow."""
         return cls(round(after_ms * SAMPLE_RATE / 1000), round(time_constant_ms * SAMPLE_RATE / 1000))
 
-    def share(self, heard: int, new: int) -> float | None:
-        """The weight of `new` samples against the `heard` ones before them; None if every sample counts alike."""
-        if self.freeze_after is None or heard < self.freeze_after:
+    def share(self, measured: int, new: int) -> float | None:
+        """The weight of `new` samples against the `measured` ones before them; None if every sample counts alike."""
+        if self.freeze_after is None or measured < self.freeze_after:
             return None
         return -math.expm1(-new / self.time_constant)
 
@@ -100,7 +100,7 @@ class Statistics:
     """None where the network has no group norm."""
 
     @property
-    def heard(self) -> int:
+    def measured(self) -> int:
         """Samples that were measured."""
         return self.samples.count
 
@@ -119,7 +119,7 @@ def updated(before: Statistics | None, new: Statistics, normalization: Normaliza
     """The statistics of a stream after one more chunk, whose own are `new`."""
     if before is None:
         return new
-    share = normalization.share(before.heard, new.heard)
+    share = normalization.share(before.measured, new.measured)
     frames = None
     if before.frames is not None and new.frames is not None:
         frames = before.frames.merged(new.frames, share)

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from streaming_asr.model.attention import Sight
+from streaming_asr.model.attention import AttentionView
+from streaming_asr.model.cache import CacheLayout, StreamCache, additive
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import Carries, FeatureEncoder
-from streaming_asr.model.memory import Layout, Memory, additive
 from streaming_asr.model.stream import EncoderStream, Job
 from streaming_asr.model.transformer import Transformer
 
-GRAIN: Final = 16
+PADDING_MULTIPLE: Final = 16
 """Short chunks are padded to a multiple of this: each new shape costs a matrix library preparations of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One stream in a batch; `row` is its row of the batch's memory."""
+    """One stream in a batch; `row` is its row of the batch's cache."""
 
     stream: EncoderStream
     job: Job
@@ -35,12 +35,12 @@ class Batch:
     """Streams of one context at their next steps; those at their first step come last in `entries`.
 
     Rows are the frames of the chunk and its lookahead. Streams with fewer frames are padded, and masks hide the padding
-    from all others. Without a memory every stream is at its first and last step.
+    from all others. Without a cache every stream is at its first and last step.
     """
 
     context: Context
     entries: Sequence[Entry]
-    memory: Memory | None
+    cache: StreamCache | None
 
     @property
     def height(self) -> int:
@@ -48,21 +48,21 @@ class Batch:
         most = max(entry.job.count for entry in self.entries)
         if most > self.context.chunk:
             return self.context.rows
-        return min(self.context.chunk, -(-most // GRAIN) * GRAIN)
+        return min(self.context.chunk, -(-most // PADDING_MULTIPLE) * PADDING_MULTIPLE)
 
     def run(self, features: FeatureEncoder, transformer: Transformer) -> torch.Tensor:
-        """Score the labels: (batch, rows, labels). What the streams have to remember is in the memory afterwards."""
+        """Score the labels: (batch, rows, labels). The cache is updated in place."""
         reach = transformer.positional.reach
-        old = [entry for entry in self.entries if entry.job.step > 0]
-        young = self.entries[len(old) :]
-        parts = [self._continued(features, old)] if old else []
-        parts += [self._started(features, young, reach)] if young else []
+        continued = [entry for entry in self.entries if entry.job.step > 0]
+        started = self.entries[len(continued) :]
+        parts = [self._continued(features, continued)] if continued else []
+        parts += [self._started(features, started, reach)] if started else []
         frames = torch.cat(parts) if len(parts) > 1 else parts[0]
-        if self.memory is not None and self.height == self.context.rows:
-            self.memory.frames[self._rows(self.entries)] = frames[:, self.context.chunk :]
-        sight = self._sight(frames, distances=transformer.distances is not None)
-        rings = None if self.memory is None else self.memory.rings
-        return transformer(frames, self._valid(reach, frames.device), sight, rings)
+        if self.cache is not None and self.height == self.context.rows:
+            self.cache.frames[self._rows(self.entries)] = frames[:, self.context.chunk :]
+        view = self._view(frames, distances=transformer.distances is not None)
+        rings = None if self.cache is None else self.cache.rings
+        return transformer(frames, self._valid(reach, frames.device), view, rings)
 
     def _started(self, features: FeatureEncoder, entries: Sequence[Entry], reach: int) -> torch.Tensor:
         """The frames of streams at their first step, behind zeros: (streams, reach + height, width)."""
@@ -70,15 +70,15 @@ class Batch:
         return F.pad(frames, (0, 0, reach, 0))
 
     def _continued(self, features: FeatureEncoder, entries: Sequence[Entry]) -> torch.Tensor:
-        """The frames of streams at later steps, behind those they remember: (streams, reach + height, width)."""
-        assert self.memory is not None
+        """The frames of streams at later steps, behind the cached ones: (streams, reach + height, width)."""
+        assert self.cache is not None
         rows = self._rows(entries)
-        remembered = self.memory.frames[rows]
+        cached = self.cache.frames[rows]
         new = self.height - self.context.lookahead
         if new <= 0:
-            return remembered[:, : remembered.shape[1] + new]
-        carries = tuple(carry[rows] for carry in self.memory.carries)
-        return torch.cat((remembered, self._features(features, entries, self.context.lookahead, new, carries)), dim=1)
+            return cached[:, : cached.shape[1] + new]
+        carries = tuple(carry[rows] for carry in self.cache.carries)
+        return torch.cat((cached, self._features(features, entries, self.context.lookahead, new, carries)), dim=1)
 
     def _features(
         self, features: FeatureEncoder, entries: Sequence[Entry], ahead: int, new: int, carries: Carries | None
@@ -95,14 +95,14 @@ class Batch:
         statistics = [entry.job.statistics for entry in entries]
         tensor = torch.from_numpy(samples).to(features.device)
         frames, after = features.run(tensor, statistics, starts[0], new, carries)
-        if self.memory is not None:
-            for kept, carry in zip(self.memory.carries, after, strict=True):
+        if self.cache is not None:
+            for kept, carry in zip(self.cache.carries, after, strict=True):
                 kept[self._rows(entries)] = carry
         return frames
 
     def _rows(self, entries: Sequence[Entry]) -> torch.Tensor:
-        assert self.memory is not None
-        return torch.tensor([entry.row for entry in entries], device=self.memory.frames.device)
+        assert self.cache is not None
+        return torch.tensor([entry.row for entry in entries], device=self.cache.frames.device)
 
     def _valid(self, reach: int, device: torch.device) -> torch.Tensor | None:
         """Where the frames of the batch are real: (batch, reach + height), None if all are."""
@@ -112,16 +112,16 @@ class Batch:
         valid = (frame + first >= 0) & (frame < count)
         return None if bool(valid.all()) else valid.to(device)
 
-    def _sight(self, frames: torch.Tensor, distances: bool) -> Sight | None:
+    def _view(self, frames: torch.Tensor, distances: bool) -> AttentionView | None:
         counts = [entry.job.count for entry in self.entries]
-        if self.memory is not None:
+        if self.cache is not None:
             rows, steps = [entry.row for entry in self.entries], [entry.job.step for entry in self.entries]
-            return self.memory.sight(rows, steps, counts, self.height, distances)
+            return self.cache.view(rows, steps, counts, self.height, distances)
         counted = torch.arange(self.height) < torch.tensor(counts)[:, None]
-        return Sight(additive(counted, frames.dtype, frames.device))
+        return AttentionView(additive(counted, frames.dtype, frames.device))
 
 
-Group: TypeAlias = tuple[Context, Layout | None]
+Group: TypeAlias = tuple[Context, CacheLayout | None]
 """What the streams of one batch have in common; no layout means that this is their first and last step."""
 
 
@@ -130,6 +130,6 @@ def grouped(streams: Sequence[EncoderStream]) -> dict[Group, list[tuple[int, Job
     groups: dict[Group, list[tuple[int, Job]]] = {}
     for number, stream in enumerate(streams):
         job = stream.job()
-        layout = None if job.last and job.step == 0 else Layout.of(stream.context, job.step)
+        layout = None if job.last and job.step == 0 else CacheLayout.of(stream.context, job.step)
         groups.setdefault((stream.context, layout), []).append((number, job))
     return {group: sorted(members, key=lambda member: member[1].step == 0) for group, members in groups.items()}

@@ -11,9 +11,9 @@ import torch
 
 from streaming_asr.audio.samples import FloatArray
 from streaming_asr.errors import AudioError, StreamClosedError
+from streaming_asr.model.cache import CacheRow
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import FeatureEncoder
-from streaming_asr.model.memory import Lease
 from streaming_asr.model.normalization import Normalization, Statistics, updated
 from streaming_asr.model.sample_queue import SampleQueue
 
@@ -48,7 +48,7 @@ class StreamEncoder(Protocol):
     @property
     def dtype(self) -> torch.dtype: ...
     @property
-    def nothing(self) -> torch.Tensor: ...
+    def empty(self) -> torch.Tensor: ...
     def step(self, streams: Sequence[EncoderStream]) -> list[Chunk]: ...
 
 
@@ -68,8 +68,8 @@ class EncoderStream:
         self.frames = 0
         """Frames emitted so far."""
         self.dtype = np.dtype(np.float64 if encoder.dtype == torch.float64 else np.float32)
-        self.lease: Lease | None = None
-        """Where the encoder keeps what it remembers of this stream."""
+        self.cache_row: CacheRow | None = None
+        """This stream's row of the encoder's cache, once it has been stepped."""
         self._encoder = encoder
         self._config = encoder.features.config
         self._normalization = normalization
@@ -145,14 +145,14 @@ class EncoderStream:
         self._step += 1
         self._statistics = job.statistics
         self.frames += min(job.count, self.context.chunk)
-        self._queue.forget(min(self._config.needed_from(visible), job.statistics.heard))
+        self._queue.forget(min(self._config.needed_from(visible), job.statistics.measured))
         self._release_if_done()
 
     def _drain(self) -> torch.Tensor:
         chunks = []
         while self.due:
             chunks.append(self._encoder.step([self])[0].logits)
-        return torch.cat(chunks) if chunks else self._encoder.nothing
+        return torch.cat(chunks) if chunks else self._encoder.empty
 
     def _measured(self, visible: int) -> Statistics:
         """The statistics with which the first `visible` frames are computed, as far as they are new.
@@ -161,15 +161,15 @@ class EncoderStream:
         less, which only the end of the input can bring about, measures all that is left, as the offline model does.
         """
         before = self._statistics
-        heard = 0 if before is None else before.heard
-        if before is not None and self._config.samples(visible) <= heard:
+        measured = 0 if before is None else before.measured
+        if before is not None and self._config.samples(visible) <= measured:
             return before
         stop = self._config.samples(visible) if visible == self.context.visible(self._step) else self.received
-        origin = min(heard, self._config.needed_after(heard))
-        new = self._encoder.features.measure(self._queue.read(origin, stop), heard, stop, origin)
+        origin = min(measured, self._config.needed_after(measured))
+        new = self._encoder.features.measure(self._queue.read(origin, stop), measured, stop, origin)
         return updated(before, new, self._normalization)
 
     def _release_if_done(self) -> None:
-        if self.done and self.lease is not None:
-            self.lease.give_back()
-            self.lease = None
+        if self.done and self.cache_row is not None:
+            self.cache_row.release()
+            self.cache_row = None

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from streaming_asr.checkpoints.config import ACTIVATIONS, Activation, Config
-from streaming_asr.model.attention import Attention, DistanceTable, Ring, Sight, distance_table
+from streaming_asr.model.attention import Attention, AttentionView, DistanceTable, Ring, distance_table
 from streaming_asr.model.parameters import FloatLinear, LayerNorm, Linear, Weights
 from streaming_asr.model.positional import PositionalEmbedding
 
@@ -70,13 +70,13 @@ class Layer:
         )
 
     def __call__(
-        self, rows: torch.Tensor, sight: Sight | None, ring: Ring | None, bias: torch.Tensor | None
+        self, rows: torch.Tensor, view: AttentionView | None, ring: Ring | None, bias: torch.Tensor | None
     ) -> torch.Tensor:
         """(batch, rows, width) -> (batch, rows, width)."""
         if not self.norm_first:
-            rows = self.attention_norm(rows + self.attention(rows, sight, ring, bias))
+            rows = self.attention_norm(rows + self.attention(rows, view, ring, bias))
             return self.feed_forward_norm(rows + self.feed_forward(rows))
-        rows = rows + self.attention(self.attention_norm(rows), sight, ring, bias)
+        rows = rows + self.attention(self.attention_norm(rows), view, ring, bias)
         rows = rows + self.feed_forward(self.feed_forward_norm(rows))
         return rows if self.adapter is None else self.adapter(rows)
 
@@ -110,26 +110,26 @@ class Transformer:
         self,
         frames: torch.Tensor,
         valid: torch.Tensor | None = None,
-        sight: Sight | None = None,
+        view: AttentionView | None = None,
         rings: Sequence[Ring] | None = None,
     ) -> torch.Tensor:
         """Score the labels: projected frames (batch, reach + rows, width) -> (batch, rows, labels).
 
         The first `positional.reach` frames only give the others their position. valid: (batch, reach + rows), where
-        frames are real, None if all are. Without a sight every row sees every row; without rings nothing is remembered.
+        frames are real, None if all are. Without a view every row sees every row; without rings nothing is remembered.
         """
         rows = frames[:, self.positional.reach :] + self.positional(frames, valid)
         rows = rows if self.norm_first else self.norm(rows)
-        bias = self._bias(rows.shape[1], sight)
+        bias = self._bias(rows.shape[1], view)
         for index, layer in enumerate(self.layers):
-            rows = layer(rows, sight, None if rings is None else rings[index], bias)
+            rows = layer(rows, view, None if rings is None else rings[index], bias)
         return self.head(self.norm(rows) if self.norm_first else rows)
 
-    def _bias(self, rows: int, sight: Sight | None) -> torch.Tensor | None:
+    def _bias(self, rows: int, view: AttentionView | None) -> torch.Tensor | None:
         if self.distances is None:
             return None
-        if sight is not None and sight.distances is not None:
-            return self.distances(sight.distances)
+        if view is not None and view.distances is not None:
+            return self.distances(view.distances)
         positions = torch.arange(rows, device=self.distances.table.device)
         return self.distances((positions[None, :] - positions[:, None])[None])
 

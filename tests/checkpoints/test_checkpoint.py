@@ -50,7 +50,7 @@ def test_a_folder_gives_all_that_a_recognizer_needs(tiny: Path) -> None:
     assert checkpoint.config == CONFIG
     assert checkpoint.weights["lm_head.weight"].shape == (6, 8)
     assert checkpoint.labels == ("", "⁇", " ", "a", "b", "c")
-    assert (checkpoint.blank, checkpoint.silent) == (0, (1,))
+    assert (checkpoint.blank, checkpoint.special) == (0, (1,))
     assert (checkpoint.normalize, checkpoint.sampling_rate) == (False, 16_000)
     assert (checkpoint.name, checkpoint.folder, checkpoint.language) == (str(tiny), tiny, None)
 
@@ -352,7 +352,7 @@ def test_the_files_of_a_processor_of_transformers_are_read(tiny_model: TinyModel
     Wav2Vec2Processor(Wav2Vec2FeatureExtractor(do_normalize=False), tokenizer).save_pretrained(folder)
     checkpoint = read_checkpoint(folder)
     assert checkpoint.labels == ("", "<s>", "</s>", "⁇", " ", *"abcdefg")
-    assert (checkpoint.silent, checkpoint.normalize) == ((1, 2, 3), False)
+    assert (checkpoint.special, checkpoint.normalize) == ((1, 2, 3), False)
 
 
 def test_a_language_gives_what_transformers_gives(tiny_model: TinyModel, tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ def build(
     return build_vocabulary(tokens, tokenizer or Tokenizer(), rows, pad_token_id=pad_token_id, origin="vocab.json")
 
 
-def heard(vocabulary: Vocabulary) -> dict[int, str]:
+def shown_labels(vocabulary: Vocabulary) -> dict[int, str]:
     """The labels that a transcript may show, by row."""
-    quiet = {*vocabulary.silent, vocabulary.blank}
+    quiet = {*vocabulary.special, vocabulary.blank}
     return {row: label for row, label in enumerate(vocabulary.labels) if row not in quiet}
 
 
@@ -58,11 +58,11 @@ def test_the_pad_token_is_blank_and_the_bar_divides_words() -> None:
     assert_pyctcdecode_keeps(vocabulary)
 
 
-def test_special_tokens_are_silent() -> None:
+def test_special_tokens_are_never_shown() -> None:
     tokenizer = Tokenizer(unknown="?", specials=frozenset({"*start*"}))
     vocabulary = build(ids("<pad>", "<s>", "[LANG]", "?", "*start*", "a", "|"), tokenizer)
-    assert heard(vocabulary) == {5: "a", 6: " "}
-    assert vocabulary.silent == (1, 2, 3, 4)
+    assert shown_labels(vocabulary) == {5: "a", 6: " "}
+    assert vocabulary.special == (1, 2, 3, 4)
     assert_pyctcdecode_keeps(vocabulary)
 
 
@@ -97,10 +97,10 @@ def test_tokens_beyond_the_head_are_left_out() -> None:
     assert vocabulary.labels == ("", "a", " ")
 
 
-def test_rows_without_a_token_are_silent() -> None:
+def test_rows_without_a_token_are_special() -> None:
     vocabulary = build({"<pad>": 0, "a": 2, "|": 5}, rows=7)
-    assert heard(vocabulary) == {2: "a", 5: " "}
-    assert vocabulary.silent == (1, 3, 4, 6)
+    assert shown_labels(vocabulary) == {2: "a", 5: " "}
+    assert vocabulary.special == (1, 3, 4, 6)
     assert_pyctcdecode_keeps(vocabulary)
 
 
@@ -113,9 +113,9 @@ def test_a_space_is_a_delimiter_of_its_own() -> None:
     assert build(ids("<pad>", " ", "a")).labels == ("", " ", "a")
 
 
-def test_of_two_delimiters_the_second_is_silent() -> None:
+def test_of_two_delimiters_the_second_is_special() -> None:
     vocabulary = build(ids("<pad>", "|", " ", "a"))
-    assert heard(vocabulary) == {1: " ", 3: "a"}
+    assert shown_labels(vocabulary) == {1: " ", 3: "a"}
     assert_pyctcdecode_keeps(vocabulary)
 
 
@@ -131,7 +131,7 @@ def test_a_lone_word_start_among_characters_is_the_delimiter() -> None:
 def test_word_pieces_keep_their_word_starts() -> None:
     vocabulary = build(ids("<pad>", "<unk>", "▁the", "re", "▁", "s"), Tokenizer(unknown="<unk>"))
     assert vocabulary.labels == ("", "▁⁇▁", "▁the", "re", "▁", "s")
-    assert vocabulary.silent == (1,)
+    assert vocabulary.special == (1,)
     assert_pyctcdecode_keeps(vocabulary)
 
 
@@ -154,7 +154,7 @@ def test_phonemes_are_units_of_their_own(tmp_path: Path) -> None:
         tokenizer_config={"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer"},
     )
     vocabulary = read_vocabulary(tmp_path, 4)
-    assert heard(vocabulary) == {2: "▁ə", 3: "▁oʊ"}
+    assert shown_labels(vocabulary) == {2: "▁ə", 3: "▁oʊ"}
     assert_pyctcdecode_keeps(vocabulary)
 
 
@@ -162,9 +162,9 @@ def test_tokens_of_several_characters_stay_whole() -> None:
     assert build(ids("<pad>", "|", "sch", "null", "a")).labels == ("", " ", "sch", "null", "a")
 
 
-def test_an_empty_token_that_is_not_blank_is_silent() -> None:
+def test_an_empty_token_that_is_not_blank_is_special() -> None:
     vocabulary = build(ids("<pad>", "", "|", "a"))
-    assert heard(vocabulary) == {2: " ", 3: "a"}
+    assert shown_labels(vocabulary) == {2: " ", 3: "a"}
     assert_pyctcdecode_keeps(vocabulary)
 
 
@@ -172,9 +172,9 @@ def test_an_empty_pad_token_is_blank() -> None:
     assert build(ids("a", "", "|"), Tokenizer(pad="")).blank == 1
 
 
-def test_a_second_pad_token_is_silent() -> None:
+def test_a_second_pad_token_is_special() -> None:
     vocabulary = build(ids("<blank>", "<pad>", "|", "a"), Tokenizer(pad="<blank>"))
-    assert (vocabulary.blank, vocabulary.silent) == (0, (1,))
+    assert (vocabulary.blank, vocabulary.special) == (0, (1,))
     assert_pyctcdecode_keeps(vocabulary)
 
 
@@ -207,16 +207,16 @@ def test_the_newer_file_overrules_the_older(tmp_path: Path) -> None:
     assert read_tokenizer(tmp_path).pad == "[PAD]"
 
 
-def test_added_tokens_that_are_special_are_silent(tmp_path: Path) -> None:
+def test_added_tokens_that_are_special_are_never_shown(tmp_path: Path) -> None:
     decoder = {"0": {"content": "~x~", "special": True}, "1": {"content": "a", "special": False}}
     write(tmp_path, vocab=ids("~x~", "a", "<pad>", "|"), tokenizer_config={"added_tokens_decoder": decoder})
-    assert heard(read_vocabulary(tmp_path, 4)) == {1: "a", 3: " "}
+    assert shown_labels(read_vocabulary(tmp_path, 4)) == {1: "a", 3: " "}
 
 
 def test_an_alphabet_stands_in_for_a_missing_vocabulary(tmp_path: Path) -> None:
     write(tmp_path, alphabet={"labels": [" ", "a", "b", "⁇", "", "<s>", "</s>"], "is_bpe": False})
     vocabulary = read_vocabulary(tmp_path, 5)
-    assert vocabulary == Vocabulary((" ", "a", "b", "⁇", ""), blank=4, silent=(3,))
+    assert vocabulary == Vocabulary((" ", "a", "b", "⁇", ""), blank=4, special=(3,))
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def layer_zero(model: Any, samples: torch.Tensor, level: tuple[float, float] | N
         samples = (samples - level[0]) / math.sqrt(level[1] + 1e-7)
     hidden = layer.conv(samples[None, None])
     if isinstance(getattr(layer, "layer_norm", None), torch.nn.GroupNorm):
-        heard = layer.conv(samples[None, None, :stop])
-        mean, variance = heard.mean(2, keepdim=True), heard.var(2, unbiased=False, keepdim=True)
+        so_far = layer.conv(samples[None, None, :stop])
+        mean, variance = so_far.mean(2, keepdim=True), so_far.var(2, unbiased=False, keepdim=True)
         norm = layer.layer_norm
         hidden = (hidden - mean) / torch.sqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]
     else:

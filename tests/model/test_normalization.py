@@ -54,7 +54,7 @@ def test_cumulative_statistics_end_where_the_offline_ones_are() -> None:
     for piece in np.split(samples, [1, 10, 400]):
         statistics = updated(statistics, measured(piece), Normalization.cumulative())
     assert statistics is not None
-    assert statistics.heard == 900
+    assert statistics.measured == 900
     assert statistics.mean == pytest.approx(samples.mean(), abs=1e-12)
     assert statistics.deviation == pytest.approx(math.sqrt(samples.var() + 1e-7), abs=1e-12)
 

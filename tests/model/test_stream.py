@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from streaming_asr.audio.samples import Samples
 from streaming_asr.errors import AudioError, OptionError, StreamClosedError
 from streaming_asr.model import Context, Encoder, EncoderStream, Normalization
-from streaming_asr.model.memory import SHORTEST_RING
+from streaming_asr.model.cache import SHORTEST_RING
 
 if TYPE_CHECKING:
     from tests.conftest import AsCheckpoint, TinyModel
@@ -90,7 +90,7 @@ def test_batching_does_not_matter(encoder: Encoder) -> None:
     waiting = list(range(12))
     live: dict[int, EncoderStream] = {}
     position = dict.fromkeys(waiting, 0)
-    found: dict[int, list[torch.Tensor]] = {number: [encoder.nothing] for number in waiting}
+    found: dict[int, list[torch.Tensor]] = {number: [encoder.empty] for number in waiting}
     sizes = set()
     while waiting or live:
         if waiting and chance.random() < 0.5:
@@ -130,7 +130,7 @@ def test_streams_of_different_contexts_step_together(encoder: Encoder) -> None:
     contexts = [LIMITED, Context(3), Context(5, lookahead=1, left=0), Context.whole(), LIMITED, Context(64)]
     samples = [noise(900 + 50 * number, number) for number in range(len(contexts))]
     streams = [encoder.open(context) for context in contexts]
-    found = [[encoder.nothing] for _ in streams]
+    found = [[encoder.empty] for _ in streams]
     for stream, audio in zip(streams, samples, strict=True):
         stream.feed(audio)
         stream.close()
@@ -166,15 +166,15 @@ def test_closing_before_or_after_the_last_whole_chunk_is_stepped_makes_no_differ
 def test_memory_does_not_grow_with_a_stream(encoder: Encoder) -> None:
     stream = encoder.open(LIMITED)
     stream.push(noise(1000, 0))
-    assert stream.lease is not None
-    memory = stream.lease.memory
-    tensors = [*(ring.pairs for ring in memory.rings), *memory.carries, memory.frames]
+    assert stream.cache_row is not None
+    cache = stream.cache_row.cache
+    tensors = [*(ring.pairs for ring in cache.rings), *cache.carries, cache.frames]
     for second in range(20):
         stream.push(noise(1000, second))
         assert stream.held < encoder.config.samples(2 * LIMITED.rows)
-    assert stream.lease is not None
-    assert stream.lease.memory is memory
-    now = [*(ring.pairs for ring in memory.rings), *memory.carries, memory.frames]
+    assert stream.cache_row is not None
+    assert stream.cache_row.cache is cache
+    now = [*(ring.pairs for ring in cache.rings), *cache.carries, cache.frames]
     assert all(before is after for before, after in zip(tensors, now, strict=True))
 
 
@@ -182,21 +182,21 @@ def test_rows_of_the_memory_are_used_again(encoder: Encoder) -> None:
     first, second, third = (encoder.open(LIMITED) for _ in range(3))
     for stream in (first, second, third):
         stream.push(noise(1000, 0))
-    assert first.lease is not None
-    memory = first.lease.memory
-    assert len(memory.frames) == 4
+    assert first.cache_row is not None
+    cache = first.cache_row.cache
+    assert len(cache.frames) == 4
     first.finish()
-    assert first.lease is None
+    assert first.cache_row is None
     del second, stream
     gc.collect()
     fresh = [encoder.open(LIMITED) for _ in range(3)]
     for stream in fresh:
         stream.push(noise(1000, 1))
-    assert len(memory.frames) == 4
+    assert len(cache.frames) == 4
     expected = alone(encoder, noise(1000, 1))[: fresh[0].frames]
     for stream, number in zip(fresh, range(3), strict=True):
-        assert stream.lease is not None, number
-        assert stream.lease.memory is memory
+        assert stream.cache_row is not None, number
+        assert stream.cache_row.cache is cache
     again = encoder.open(LIMITED)
     close(again.push(noise(1000, 1)), expected)
 
@@ -204,7 +204,7 @@ def test_rows_of_the_memory_are_used_again(encoder: Encoder) -> None:
 def test_memories_of_contexts_that_nobody_uses_are_dropped(encoder: Encoder) -> None:
     for chunk in range(2, 8):
         alone(encoder, noise(900, 0), Context(chunk, left=10))
-    assert len(encoder._memories) == 1
+    assert len(encoder.caches) == 1
 
 
 def test_unlimited_left_context_outgrows_its_first_memory(encoder: Encoder) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from streaming_asr.model import Context
-from streaming_asr.model.memory import SHORTEST_RING, Layout
+from streaming_asr.model.cache import SHORTEST_RING, CacheLayout
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -18,7 +18,7 @@ def test_a_ring_holds_exactly_what_the_next_steps_may_see(seed: int) -> None:
     context = Context(chance.randrange(1, 12), chance.randrange(0, 8), left, chance.randrange(0, 6))
     written: dict[int, int] = {}
     for step in range(12):
-        layout = Layout.of(context, step)
+        layout = CacheLayout.of(context, step)
         steps, start = torch.tensor([step]), step * context.chunk
         places = layout.places_of(steps, context.rows)[0].tolist()
         assert len(set(places)) == context.rows
@@ -35,6 +35,6 @@ def test_a_ring_holds_exactly_what_the_next_steps_may_see(seed: int) -> None:
 
 
 def test_a_bounded_ring_is_no_longer_than_its_context() -> None:
-    assert Layout.of(Context(16, 8, 40, 4), 1000).places == 8 + 4 + 40 + 16
-    assert Layout.of(Context(16), 0).places == SHORTEST_RING
-    assert Layout.of(Context(16), 40).places == 2 * SHORTEST_RING
+    assert CacheLayout.of(Context(16, 8, 40, 4), 1000).places == 8 + 4 + 40 + 16
+    assert CacheLayout.of(Context(16), 0).places == SHORTEST_RING
+    assert CacheLayout.of(Context(16), 40).places == 2 * SHORTEST_RING

@@ -1,4 +1,4 @@
-"""Where streams remember: one row of preallocated tensors per stream, shared by all streams of one context.
+"""The stream cache: one row of preallocated tensors per stream, shared by all streams of one context.
 
 A step gathers the rows of its streams, computes them as one batch and writes them back; keys and values are written in
 place. Nothing is allocated per step, and nothing grows with the length of a stream whose left context is bounded. With
@@ -13,7 +13,7 @@ from typing import Final
 
 import torch
 
-from streaming_asr.model.attention import Ring, Sight, Window
+from streaming_asr.model.attention import AttentionView, CacheWindow, Ring
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import FeatureEncoder
 from streaming_asr.model.transformer import Transformer
@@ -23,7 +23,7 @@ SHORTEST_RING: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class CacheLayout:
     """Which frame lies where in a ring: first the lookahead of the last step, then the sinks, then the last frames.
 
     The frame that a new one overwrites is always one that no later step sees.
@@ -31,10 +31,10 @@ class Layout:
 
     context: Context
     frames: int
-    """Places for chunk frames; as many as the context can ask for, or fewer while a stream is young."""
+    """Places for chunk frames; as many as the context can ask for, or fewer while a stream is short."""
 
     @classmethod
-    def of(cls, context: Context, step: int) -> Layout:
+    def of(cls, context: Context, step: int) -> CacheLayout:
         """The layout that holds everything up to the chunk of step number `step`."""
         needed = max(SHORTEST_RING, 1 << ((step + 1) * context.chunk - 1).bit_length())
         return cls(context, min(context.sinks + context.ring, needed))
@@ -75,10 +75,10 @@ class Layout:
 
 
 @dataclass(slots=True)
-class Memory:
-    """The rows of all streams of one layout."""
+class StreamCache:
+    """The cache rows of all streams of one layout."""
 
-    layout: Layout
+    layout: CacheLayout
     rings: tuple[Ring, ...]
     carries: tuple[torch.Tensor, ...]
     """Per convolution but the first: (streams, kernel - stride, channels)."""
@@ -87,8 +87,8 @@ class Memory:
     free: list[int] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, layout: Layout, features: FeatureEncoder, transformer: Transformer) -> Memory:
-        """A memory for one stream."""
+    def empty(cls, layout: CacheLayout, features: FeatureEncoder, transformer: Transformer) -> StreamCache:
+        """A cache for one stream."""
         projected = features.config.width
         like = transformer.norm.weight
         assert like is not None
@@ -109,8 +109,8 @@ class Memory:
         """No stream uses it."""
         return len(self.free) == len(self.frames)
 
-    def take(self) -> int:
-        """A free row; the memory doubles if there is none."""
+    def reserve(self) -> int:
+        """A free row; the cache doubles if there is none."""
         if not self.free:
             rows = len(self.frames)
             self.rings = tuple(Ring(_doubled(ring.pairs)) for ring in self.rings)
@@ -119,18 +119,18 @@ class Memory:
             self.free.extend(range(2 * rows - 1, rows - 1, -1))
         return self.free.pop()
 
-    def copy(self, row: int, other: Memory, other_row: int) -> None:
-        """Take over what another, shorter memory of the same context remembers of a stream."""
+    def copy(self, row: int, other: StreamCache, other_row: int) -> None:
+        """Copy a stream's row from another, shorter cache of the same context."""
         for mine, theirs in zip(self.rings, other.rings, strict=True):
             mine.pairs[row, : theirs.pairs.shape[1]] = theirs.pairs[other_row]
         for carry, from_carry in zip(self.carries, other.carries, strict=True):
             carry[row] = from_carry[other_row]
         self.frames[row] = other.frames[other_row]
 
-    def sight(self, rows: list[int], steps: list[int], counts: list[int], height: int, distances: bool) -> Sight:
+    def view(self, rows: list[int], steps: list[int], counts: list[int], height: int, distances: bool) -> AttentionView:
         """What `height` rows of each stream see at its step, if only the first `counts` of its rows are real.
 
-        The streams lie in `rows` of this memory. distances: whether the network asks for them.
+        The streams lie in `rows` of this cache. distances: whether the network asks for them.
         """
         device = self.frames.device
         step, count = torch.tensor(steps), torch.tensor(counts)
@@ -140,33 +140,35 @@ class Memory:
         counted = (frame >= 0) & (frame < first + count[:, None])
         offsets = frame[:, None] - (first + torch.arange(height))[:, :, None]
         consecutive = rows == list(range(rows[0], rows[0] + len(rows)))
-        window = Window(
+        window = CacheWindow(
             streams=torch.tensor(rows, device=device),
             first=rows[0] if consecutive else None,
             places=self.layout.places_of(step, height).to(device),
             used=used,
         )
-        return Sight(additive(counted, self.frames.dtype, device), offsets.to(device) if distances else None, window)
+        return AttentionView(
+            additive(counted, self.frames.dtype, device), offsets.to(device) if distances else None, window
+        )
 
 
 @dataclass(slots=True)
-class Lease:
-    """One stream's row of a memory, given back when the stream is over or forgotten."""
+class CacheRow:
+    """One stream's row of a cache; it is free again when the stream is over or garbage-collected."""
 
-    memory: Memory
+    cache: StreamCache
     row: int
     finalizer: weakref.finalize[[int], object]
 
     @classmethod
-    def take(cls, memory: Memory, owner: object) -> Lease:
-        """A row for `owner`, which is given back at the latest when the owner is collected."""
-        row = memory.take()
-        finalizer = weakref.finalize(owner, memory.free.append, row)
+    def reserve(cls, cache: StreamCache, owner: object) -> CacheRow:
+        """A row for `owner`, released at the latest when the owner is garbage-collected."""
+        row = cache.reserve()
+        finalizer = weakref.finalize(owner, cache.free.append, row)
         finalizer.atexit = False
-        return cls(memory, row, finalizer)
+        return cls(cache, row, finalizer)
 
-    def give_back(self) -> None:
-        """Return the row; a second time does nothing."""
+    def release(self) -> None:
+        """Make the row free again; a second time does nothing."""
         self.finalizer()
 
 
