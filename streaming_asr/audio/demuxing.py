@@ -1,13 +1,13 @@
 """Audio packets out of WAV, Ogg, WebM, FLAC, MP3 and AAC streams, from bytes that arrive in any pieces.
 
-A parser is a generator that reads its bytes from a `ByteFeed` and yields whenever they have run out: it reads like a
-parser of a file, needs no thread, and cannot tell where its input was cut. FFmpeg's own demuxers want to pull their
-bytes, and to look at seconds of them, before they give the first packet.
+A parser is a generator that reads its bytes from a `ByteFeed`, yields what it finds, and yields None whenever the bytes
+have run out: it reads like a parser of a file, needs no thread, and cannot tell where its input was cut. FFmpeg's own
+demuxers want to pull their bytes, and to look at seconds of them, before they give the first packet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -15,6 +15,9 @@ from streaming_asr.errors import AudioError
 
 LONGEST_READ: Final = 1 << 20
 """Bytes; a header or packet that claims to be longer is refused."""
+
+PIECE_BYTES: Final = 4096
+"""The most bytes of audio that are handed on at once where the stream is not cut into packets."""
 
 
 class EndOfBytesError(Exception):
@@ -42,8 +45,9 @@ class Track:
     framed: bool = True
 
 
-Emit: TypeAlias = Callable[[Track | bytes], None]
-Parser: TypeAlias = Generator[None, None, None]
+Parser: TypeAlias = Generator[Track | bytes | None, None, None]
+"""Yields tracks and their pieces; None where it wants more bytes."""
+Wait: TypeAlias = Generator[None, None, None]
 
 
 class ByteFeed:
@@ -77,10 +81,10 @@ class ByteFeed:
         del self._bytes[:count]
         return data
 
-    def some(self, most: int | None = None) -> Generator[None, None, bytes]:
+    def some(self, most: int = PIECE_BYTES) -> Generator[None, None, bytes]:
         """What is there, at least one byte and at most `most`; raises EndOfBytesError if nothing ever will be."""
         yield from self.peek(1)
-        return (yield from self.take(min(len(self._bytes), most or LONGEST_READ, LONGEST_READ)))
+        return (yield from self.take(min(len(self._bytes), most, LONGEST_READ)))
 
     def find(self, mark: bytes, start: int, count: int) -> Generator[None, None, int]:
         """Where `mark` stands, from `start` on, with `count` bytes from there on unless the input ended.
@@ -109,99 +113,17 @@ class ByteFeed:
         self._bytes.clear()
         return rest
 
-    def skip(self, count: int) -> Parser:
+    def skip(self, count: int) -> Wait:
         """Pass over bytes without keeping them."""
         while count:
             count -= len((yield from self.some(count)))
 
 
-def pass_on(feed: ByteFeed, emit: Emit, track: Track) -> Parser:
+def pass_on(feed: ByteFeed, track: Track) -> Parser:
     """All further bytes, as they come, as one track."""
-    emit(track)
+    yield track
     while True:
-        emit((yield from feed.some()))
-
-
-def demux_flac(feed: ByteFeed, emit: Emit) -> Parser:
-    """A FLAC stream: metadata blocks, the first of which describes the audio, then frames. Source: RFC 9639."""
-    yield from feed.skip(4)
-    setup, last = b"", False
-    while not last:
-        head = yield from feed.take(4)
-        last, kind, length = bool(head[0] & 0x80), head[0] & 0x7F, int.from_bytes(head[1:], "big")
-        if kind == 0:
-            setup = yield from feed.take(length)
-        else:
-            yield from feed.skip(length)
-    emit(flac_track("FLAC", setup))
-    yield from _flac_frames(feed, emit)
-
-
-_LONGEST_FRAME_HEADER: Final = 16
-
-
-def _flac_frames(feed: ByteFeed, emit: Emit) -> Parser:
-    """Frames, each known to end where one begins that is its successor by number and whose header is sound."""
-    mark = yield from feed.peek(2)
-    following: int | None = None
-    at = 0
-    try:
-        while True:
-            at = yield from feed.find(mark, at, _LONGEST_FRAME_HEADER)
-            header = _flac_header(feed.after(at, _LONGEST_FRAME_HEADER))
-            if header is not None and following in (None, header[0]):
-                if at:
-                    emit((yield from feed.take(at)))
-                following, at = header[1], 0
-            elif following is None:
-                raise AudioError("the FLAC stream is damaged: no frame begins behind its header")
-            at += 1
-    except EndOfBytesError:
-        if following is not None:
-            emit(feed.rest())
-        raise
-
-
-def _flac_header(data: bytes) -> tuple[int, int] | None:
-    """A frame's number and that of the frame behind it, None if this is no header. Source: RFC 9639, section 9.1.
-
-    Frames are counted where all are of one length, else their samples are.
-    """
-    if len(data) < 6 or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
-        return None
-    size = max(1, 8 - (data[4] ^ 0xFF).bit_length())
-    block, rate = data[2] >> 4, data[2] & 15
-    extra = 4 + size
-    at = extra + {6: 1, 7: 2}.get(block, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
-    if size > 7 or at >= len(data) or _crc8(data[:at]) != data[at]:
-        return None
-    number = data[4] & (0x7F if size == 1 else 0xFF >> size + 1)
-    for byte in data[5:extra]:
-        number = number << 6 | byte & 0x3F
-    return number, number + (_flac_block(block, data[extra:at]) if data[1] & 1 else 1)
-
-
-def _flac_block(code: int, extra: bytes) -> int:
-    """Samples in a frame, from its code or the bytes that the code refers to. Source: RFC 9639, section 9.1.1."""
-    match code:
-        case 1:
-            return 192
-        case 6:
-            return extra[0] + 1
-        case 7:
-            return int.from_bytes(extra[:2], "big") + 1
-        case _:
-            return 144 << code if code < 6 else 1 << code
-
-
-def _crc8(data: bytes) -> int:
-    """The checksum of a frame's header: polynomial x^8 + x^2 + x + 1, from 0."""
-    remainder = 0
-    for byte in data:
-        remainder ^= byte
-        for _ in range(8):
-            remainder = (remainder << 1 ^ (0x107 if remainder & 0x80 else 0)) & 0xFF
-    return remainder
+        yield (yield from feed.some())
 
 
 def flac_track(container: str, stream_info: bytes) -> Track:
@@ -239,7 +161,7 @@ _WAV_TRAILERS: Final = (
 )
 
 
-def demux_wav(feed: ByteFeed, emit: Emit) -> Parser:
+def demux_wav(feed: ByteFeed) -> Parser:
     """A RIFF WAVE file, also one whose lengths are wrong because it was written while being recorded.
 
     Audio goes on behind the length that the header states, unless another chunk begins there.
@@ -260,23 +182,23 @@ def demux_wav(feed: ByteFeed, emit: Emit) -> Parser:
         yield from feed.skip(length % 2)
     if track is None:
         raise AudioError("the WAV file has audio before it says which; a 'fmt ' chunk must come before 'data'")
-    emit(track)
-    yield from _wav_audio(feed, emit, length)
+    yield track
+    yield from _wav_audio(feed, length)
 
 
-def _wav_audio(feed: ByteFeed, emit: Emit, length: int) -> Parser:
+def _wav_audio(feed: ByteFeed, length: int) -> Parser:
     # A live writer cannot know the length: it states 0, or the largest number it has.
     left = length if 0 < length < 0x7FFF_0000 else 0
     while left:
-        piece = yield from feed.some(left)
+        piece = yield from feed.some(min(left, PIECE_BYTES))
         left -= len(piece)
-        emit(piece)
+        yield piece
         if not left:
             padded = yield from feed.peek(4 + length % 2)
             if padded[-4:] in _WAV_TRAILERS:
                 return
     while True:
-        emit((yield from feed.some()))
+        yield (yield from feed.some())
 
 
 def _wav_track(head: bytes) -> Track:
@@ -292,7 +214,7 @@ def _wav_track(head: bytes) -> Track:
     return Track("WAV", codec, int.from_bytes(head[4:8], "little"), int.from_bytes(head[2:4], "little"), framed=False)
 
 
-def demux_ogg(feed: ByteFeed, emit: Emit) -> Parser:
+def demux_ogg(feed: ByteFeed) -> Parser:
     """An Ogg stream: the first audio stream in it, and those chained behind its end. Source: RFC 3533, section 6."""
     serial, unfinished = b"", b""
     packets: _OggPackets | None = None
@@ -305,22 +227,24 @@ def demux_ogg(feed: ByteFeed, emit: Emit) -> Parser:
         continued, begins, ends = (bool(head[5] & flag) for flag in (1, 2, 4))
         track = _ogg_track(body) if begins and not serial else None
         if track is not None:
-            serial, packets, unfinished = head[14:18], _OggPackets(track, emit), b""
+            serial, packets, unfinished = head[14:18], _OggPackets(track), b""
         if packets is None and not begins:
             raise AudioError("the Ogg stream has no audio that is known here; it must be Opus, Vorbis or FLAC")
         if packets is not None and head[14:18] == serial:
-            unfinished = _ogg_page(lacing, body, unfinished if continued else b"", packets)
+            unfinished = yield from _ogg_page(lacing, body, unfinished if continued else b"", packets)
             serial = b"" if ends else serial
 
 
-def _ogg_page(lacing: bytes, body: bytes, unfinished: bytes, packets: _OggPackets) -> bytes:
+def _ogg_page(
+    lacing: bytes, body: bytes, unfinished: bytes, packets: _OggPackets
+) -> Generator[Track | bytes, None, bytes]:
     """Hand on the packets that end on a page; returns what has begun. A length of 255 says: it goes on."""
     at = 0
     for length in lacing:
         unfinished += body[at : at + length]
         at += length
         if length < 255:
-            packets.take(unfinished)
+            yield from packets.take(unfinished)
             unfinished = b""
     if len(unfinished) > LONGEST_READ:
         raise AudioError(f"an Ogg packet has over {LONGEST_READ} bytes; no audio packet is so long")
@@ -346,13 +270,12 @@ def opus_track(container: str, head: bytes) -> Track:
 class _OggPackets:
     """Tells the header packets of an Ogg stream from its audio, and announces the track in front of the audio."""
 
-    def __init__(self, track: Track, emit: Emit) -> None:
+    def __init__(self, track: Track) -> None:
         self._track: Final = track
-        self._emit: Final = emit
         self._headers: list[bytes] = []
         self._in_audio = False
 
-    def take(self, packet: bytes) -> None:
+    def take(self, packet: bytes) -> Iterator[Track | bytes]:
         """Take in the next packet of the stream."""
         if not self._in_audio and self._is_header(packet):
             # FLAC's further headers are pictures and names, in any number.
@@ -362,8 +285,8 @@ class _OggPackets:
         if not self._in_audio:
             self._in_audio = True
             vorbis = self._track.codec == "vorbis"
-            self._emit(replace(self._track, setup=xiph_laced(self._headers)) if vorbis else self._track)
-        self._emit(packet)
+            yield replace(self._track, setup=xiph_laced(self._headers)) if vorbis else self._track
+        yield packet
 
     def _is_header(self, packet: bytes) -> bool:
         match self._track.codec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -16,6 +17,15 @@ Encoding: TypeAlias = Literal["linear16", "float32", "mulaw", "alaw"]
 
 Frames: TypeAlias = npt.NDArray[np.float32]
 """Audio of any rate, shape (frames, channels), full scale is 1.0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Decoded audio of any rate, in Hz."""
+
+    frames: Frames
+    sample_rate: int
+
 
 PcmBytes: TypeAlias = bytes | bytearray | memoryview
 PcmArray: TypeAlias = npt.NDArray[np.int16] | npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping
 from itertools import accumulate, pairwise
 from typing import Final
 
-from streaming_asr.audio.demuxing import ByteFeed, Emit, Parser, Track, flac_track, opus_track
+from streaming_asr.audio.demuxing import ByteFeed, Parser, Track, flac_track, opus_track
 from streaming_asr.errors import AudioError
 
 # Element numbers. Source: RFC 9559, section 5.
@@ -48,7 +48,7 @@ _PCM: Final[Mapping[tuple[str, int], str]] = {
 }
 
 
-def demux_matroska(feed: ByteFeed, emit: Emit) -> Parser:
+def demux_matroska(feed: ByteFeed) -> Parser:
     """A WebM or Matroska stream: its first audio track, from clusters of known or open length.
 
     Packets follow each other without regard to their time stamps: a recorder that paused leaves no gap.
@@ -63,13 +63,12 @@ def demux_matroska(feed: ByteFeed, emit: Emit) -> Parser:
             raise AudioError(f"the WebM stream is damaged: element {element:#x} states no length")
         if element == _TRACKS:
             number, track = _first_audio((yield from feed.take(length)))
-            emit(track)
+            yield track
         elif element in (_SIMPLE_BLOCK, _BLOCK):
             block = yield from feed.take(length)
             if number is None:
                 raise AudioError("the WebM stream has audio before it says which; send it from its beginning")
-            for packet in block_packets(block, number):
-                emit(packet)
+            yield from block_packets(block, number)
         else:
             yield from feed.skip(length)
 

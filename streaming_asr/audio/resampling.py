@@ -18,7 +18,7 @@ class _Filter(Protocol):
 
 
 class Resampler:
-    """Resamples mono audio to 16 kHz; samples that are at 16 kHz already pass through untouched.
+    """Resamples audio to 16 kHz; samples that are at 16 kHz already pass through untouched.
 
     The filter is soxr's "HQ". It looks ahead, so output trails input by about 40 ms at 44.1 and 48 kHz and by about
     115 ms at 8 kHz; `finish` gives the rest. In all, n samples become round(n * 16000 / rate). Output does not depend
@@ -26,21 +26,23 @@ class Resampler:
 
     Args:
         rate: samples per second of the input, 8000 to 192000.
+        channels: columns of pieces of shape (samples, channels); None for pieces of shape (samples,).
 
     Raises:
         OptionError: the rate is out of range.
         MissingExtraError: resampling is needed and soxr is not installed.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, channels: int | None = None) -> None:
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise OptionError(f"the sample rate is {rate} Hz; it must be from {LOWEST_RATE} to {HIGHEST_RATE} Hz")
         self.rate: Final = rate
-        self._filter: Final = None if rate == SAMPLE_RATE else _open_filter(rate)
+        self._nothing: Final = np.empty(0 if channels is None else (0, channels), np.float32)
+        self._filter: Final = None if rate == SAMPLE_RATE else _open_filter(rate, channels or 1)
         self._finished = False
 
     def push(self, samples: Samples) -> Samples:
-        """Resample a piece, shape (samples,) at `rate`; returns what is ready at 16 kHz, shape (samples,).
+        """Resample a piece at `rate`; returns what is ready at 16 kHz, in the same shape but for its length.
 
         Raises:
             StreamClosedError: the resampler was finished.
@@ -52,19 +54,18 @@ class Resampler:
         return np.asarray(self._filter.resample_chunk(np.ascontiguousarray(samples)), np.float32)
 
     def finish(self) -> Samples:
-        """End the input; returns the samples still inside the filter, shape (samples,)."""
-        nothing = np.empty(0, np.float32)
+        """End the input; returns the samples still inside the filter."""
         if self._finished or self._filter is None:
             self._finished = True
-            return nothing
+            return self._nothing
         self._finished = True
-        return np.asarray(self._filter.resample_chunk(nothing, last=True), np.float32)
+        return np.asarray(self._filter.resample_chunk(self._nothing, last=True), np.float32)
 
 
-def _open_filter(rate: int) -> _Filter:
+def _open_filter(rate: int, channels: int) -> _Filter:
     try:
         import soxr
     except ImportError as error:
         raise MissingExtraError(f"audio at {rate} Hz", "recognizer") from error
-    stream: _Filter = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    stream: _Filter = soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32", quality="HQ")
     return stream

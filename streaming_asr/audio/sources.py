@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol, Self, cast
 
 import numpy as np
 
-from streaming_asr.audio.containers import ContainerDecoder
 from streaming_asr.audio.encodings import BYTES_PER_SAMPLE, Encoding, Frames, PcmDecoder
+from streaming_asr.audio.input import AudioInput
 from streaming_asr.audio.microphone import InputDevice, Microphone, devices
 from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.errors import AudioError, MissingExtraError, OptionError
@@ -304,7 +304,7 @@ class PipedFile:
     def __init__(self, *, stream: ByteStream | None = None) -> None:
         self.sample_rate: Final = SAMPLE_RATE
         self.channels: Final = 1
-        self._decoder: Final = ContainerDecoder()
+        self._decoder: Final = AudioInput(encoding="container")
         self._stream: Final = stream if stream is not None else cast(ByteStream, sys.stdin.buffer)
 
     def __iter__(self) -> Iterator[Frames]:

@@ -1,10 +1,11 @@
-"""ContainerDecoder: files that arrive in pieces, cut anywhere, cut off, damaged or made to harm."""
+"""AudioInput with containers: files that arrive in pieces, cut anywhere, cut off, damaged or made to harm."""
 
 from __future__ import annotations
 
 import io
 import struct
 import wave
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming_asr.audio.containers import ContainerDecoder, ContainerLimits
+from streaming_asr.audio.containers import AudioLimits
+from streaming_asr.audio.flac import frames_of
+from streaming_asr.audio.input import LONGEST_PIECE, AudioInput
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.errors import AudioError, OptionError, StreamClosedError
 
@@ -78,7 +81,7 @@ def made(name: str) -> bytes:
 
 
 def decoded(data: bytes, sizes: list[int] | None = None) -> Samples:
-    decoder = ContainerDecoder()
+    decoder = AudioInput(encoding="container")
     pieces, at = [], 0
     for size in sizes or []:
         pieces.append(decoder.push(data[at : at + size]))
@@ -114,7 +117,7 @@ def test_byte_by_byte_gives_what_one_push_gives(name: str) -> None:
 )
 def test_audio_is_given_as_its_bytes_arrive(name: str, most: float) -> None:
     """Paced evenly, the output trails the input by little; a third of the FLAC file is padding in its header."""
-    data, decoder, heard, trail = made(name), ContainerDecoder(), 0, 0.0
+    data, decoder, heard, trail = made(name), AudioInput(encoding="container"), 0, 0.0
     for step in range(1, 101):
         heard += len(decoder.push(data[len(data) * (step - 1) // 100 : len(data) * step // 100]))
         trail = max(trail, step / 100 * SECONDS - heard / SAMPLE_RATE)
@@ -138,7 +141,7 @@ def test_one_channel_can_be_heard_alone() -> None:
     with wave.open(content, "wb") as file:
         file.setparams((2, 2, SAMPLE_RATE, 0, "NONE", ""))
         file.writeframes(np.array([[16384, 0]] * 10, "<i2").tobytes())
-    decoder = ContainerDecoder(channel=1)
+    decoder = AudioInput(encoding="container", channel=1)
     assert decoder.push(content.getvalue()).tolist() == [0.0] * 10
 
 
@@ -193,7 +196,7 @@ def test_damage_is_left_out_or_refused_and_nothing_else_happens(name: str) -> No
 def test_damaged_packets_are_counted() -> None:
     data = bytearray(made("adts"))
     data[3000:3400] = bytes(400)
-    decoder = ContainerDecoder()
+    decoder = AudioInput(encoding="container")
     decoder.push(bytes(data))
     decoder.finish()
     assert decoder.damaged_packets > 0
@@ -202,7 +205,7 @@ def test_damaged_packets_are_counted() -> None:
 @pytest.mark.parametrize("garbage", [b"\0" * 50, b"hello, this is no audio", b"\xff\x00\xff\x00"])
 def test_what_is_no_container_is_named(garbage: bytes) -> None:
     with pytest.raises(AudioError, match=r"the stream begins with .*; it must be WAV, Ogg"):
-        ContainerDecoder().push(garbage)
+        AudioInput(encoding="container").push(garbage)
 
 
 @pytest.mark.parametrize(
@@ -221,33 +224,90 @@ def test_what_is_no_container_is_named(garbage: bytes) -> None:
 )
 def test_damaged_headers_are_explained(data: bytes, sentence: str) -> None:
     with pytest.raises(AudioError, match=sentence):
-        ContainerDecoder().push(data)
+        AudioInput(encoding="container").push(data)
 
 
 def test_a_stream_that_ends_before_its_audio_is_explained() -> None:
-    decoder = ContainerDecoder()
+    decoder = AudioInput(encoding="container")
     decoder.push(b"RIFF")
     with pytest.raises(AudioError, match="ended after 4 bytes, before its first audio"):
         decoder.finish()
 
 
 def test_no_bytes_are_no_error() -> None:
-    assert len(ContainerDecoder().finish()) == 0
+    assert len(AudioInput(encoding="container").finish()) == 0
 
 
 def test_a_few_bytes_cannot_become_hours() -> None:
     soundfile = pytest.importorskip("soundfile")
     content = io.BytesIO()
     soundfile.write(content, np.zeros(600 * 8000, np.int16), 8000, format="FLAC")
-    strict = ContainerDecoder(limits=ContainerLimits(free_seconds=10, bytes_per_second=1000))
+    strict = AudioInput(encoding="container", limits=AudioLimits(free_seconds=10, bytes_per_second=1000))
     with pytest.raises(AudioError, match="a second must take at least 1000 bytes"):
         strict.push(content.getvalue())
     with pytest.raises(StreamClosedError):
         strict.push(b"")
 
 
+def flac_frame(number: int, block: int = 65_535) -> bytes:
+    """Digital silence: one channel of 16 bits at 16 kHz whose only subframe is the constant 0, in 18 bytes."""
+    head = b"\xff\xf8\x75\x08" + chr(number).encode() + struct.pack(">H", block - 1)
+    head += bytes([crc(head, 8, 0x07)])
+    body = head + b"\0\0\0"
+    return body + struct.pack(">H", crc(body, 16, 0x8005))
+
+
+def crc(data: bytes, bits: int, polynomial: int) -> int:
+    remainder, mask = 0, (1 << bits) - 1
+    for byte in data:
+        remainder ^= byte << bits - 8
+        for _ in range(8):
+            remainder = (remainder << 1 ^ (polynomial if remainder >> bits - 1 else 0)) & mask
+    return remainder
+
+
+def silent_flac(numbers: Sequence[int]) -> bytes:
+    """A FLAC file of `flac_frame`s: over 3000 samples per byte."""
+    info = struct.pack(">HH", 65_535, 65_535) + bytes(6) + (16_000 << 44 | 15 << 36).to_bytes(8, "big") + bytes(16)
+    return b"fLaC\x80\0\0\x22" + info + b"".join(map(flac_frame, numbers))
+
+
+@pytest.mark.parametrize("numbers", [range(1500), [7] * 1500], ids=["in order", "in no order"])
+def test_what_was_packed_tightly_comes_out_little_by_little(numbers: Sequence[int]) -> None:
+    pieces = AudioInput(encoding="container").pieces(silent_flac(numbers))
+    assert max(len(next(pieces)) for _ in range(30)) == LONGEST_PIECE
+    with pytest.raises(AudioError, match="a second must take at least 40 bytes"):
+        exhaust(pieces, most=250 * SAMPLE_RATE)
+
+
+def exhaust(pieces: Iterator[Samples], *, most: int) -> None:
+    """Take all pieces, which must be small, and of so many samples in all."""
+    heard = 0
+    for piece in pieces:
+        heard += len(piece)
+        assert len(piece) <= LONGEST_PIECE
+        assert heard <= most
+
+
+def test_many_frames_in_one_packet_are_not_decoded_at_once() -> None:
+    frames = [flac_frame(number % 5, 4096) for number in range(400)]
+    packet = b"".join(frames)
+    assert list(frames_of(packet)) == frames
+    block = b"\xa3" + (0x4000 | len(packet) + 4).to_bytes(2, "big") + b"\x81\0\0\x80" + packet
+    audio = AudioInput(encoding="container", limits=AudioLimits(longest_seconds=60))
+    with pytest.raises(AudioError, match="longer than 60 s"):
+        exhaust(audio.pieces(made("matroska-flac") + block), most=60 * SAMPLE_RATE)
+
+
+def test_a_stream_holds_no_more_than_it_may() -> None:
+    audio = AudioInput(encoding="linear16", limits=AudioLimits(longest_seconds=2))
+    audio.push(bytes(2 * 2 * SAMPLE_RATE))
+    with pytest.raises(AudioError, match="longer than 2 s; a stream may hold no more"):
+        audio.push(bytes(2))
+
+
 def test_headers_without_end_are_refused() -> None:
-    decoder = ContainerDecoder(limits=ContainerLimits(header_bytes=1000))
+    decoder = AudioInput(encoding="container", limits=AudioLimits(header_bytes=1000))
     with pytest.raises(AudioError, match="no audio came in 2012 bytes; at most 1000 may be headers"):
         decoder.push(b"RIFF\0\0\0\0WAVE" + b"JUNK\xff\xff\xff\x7f" + bytes(1992))
 
@@ -256,14 +316,14 @@ def test_too_many_channels_are_refused() -> None:
     data = bytearray(live_wav(0, b""))
     data[22:24] = struct.pack("<H", 65)
     with pytest.raises(AudioError, match="65 channels; at most 64"):
-        ContainerDecoder().push(bytes(data))
+        AudioInput(encoding="container").push(bytes(data))
 
 
 def test_a_rate_out_of_range_is_refused() -> None:
     data = bytearray(live_wav(0, b""))
     data[24:28] = struct.pack("<I", 1000)
-    with pytest.raises(AudioError, match="1000 Hz; it must be from 8000"):
-        ContainerDecoder().push(bytes(data))
+    with pytest.raises(AudioError, match=r"at 1000 Hz; it must .* from 8000"):
+        AudioInput(encoding="container").push(bytes(data))
 
 
 def test_eight_compressed_channels_are_refused_before_they_are_touched() -> None:
@@ -285,21 +345,13 @@ def test_eight_compressed_channels_are_refused_before_they_are_touched() -> None
 def test_a_stream_that_never_decodes_is_given_up() -> None:
     data = made("browser")
     block = b"\xa3\x86\x81\0\0\0\xff\xff"
-    decoder = ContainerDecoder(limits=ContainerLimits(damaged_packets=10))
+    decoder = AudioInput(encoding="container", limits=AudioLimits(damaged_packets=10))
     with pytest.raises(AudioError, match="11 packets in a row cannot be decoded"):
         decoder.push(data + block * 20)
-
-
-def test_a_closed_decoder_takes_nothing() -> None:
-    decoder = ContainerDecoder()
-    decoder.close()
-    assert len(decoder.finish()) == 0
-    with pytest.raises(StreamClosedError):
-        decoder.push(b"RIFF")
 
 
 @pytest.mark.parametrize("name", ["free_seconds", "bytes_per_second", "header_bytes", "damaged_packets", "channels"])
 def test_limits_below_one_are_named(name: str) -> None:
     limits: dict[str, Any] = {name: 0}
     with pytest.raises(OptionError, match=f"{name} is 0; it must be at least 1"):
-        ContainerLimits(**limits)
+        AudioLimits(**limits)

@@ -7,10 +7,10 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
-from streaming_asr.audio.containers import ContainerDecoder
 from streaming_asr.audio.encodings import HEADER_BYTES, Frames, PcmDecoder, container_name
 from streaming_asr.audio.encodings import Encoding as RawEncoding
-from streaming_asr.audio.input import downmix
+from streaming_asr.audio.input import AudioInput
+from streaming_asr.audio.mixing import downmix
 from streaming_asr.audio.resampling import Resampler
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.errors import AudioError, MissingExtraError
@@ -84,7 +84,7 @@ class FileEar:
 
     def __init__(self, *, separate: bool) -> None:
         self.channels: int | None = None if separate else 1
-        self._decoders = [ContainerDecoder(channel=0 if separate else None)]
+        self._decoders = [AudioInput(encoding="container", channel=0 if separate else None)]
         self._head = b""
 
     def push(self, piece: bytes) -> Heard:
@@ -96,7 +96,7 @@ class FileEar:
         if track is None:
             return {}
         self.channels = min(max(track.channels, 1), MAXIMUM_CHANNELS)
-        others = [ContainerDecoder(channel=number) for number in range(1, self.channels)]
+        others = [AudioInput(encoding="container", channel=number) for number in range(1, self.channels)]
         self._decoders += others
         head, self._head = self._head, b""
         return dict(enumerate([first, *(decoder.push(head) for decoder in others)]))

@@ -1,0 +1,226 @@
+"""The packets of a track into frames: FFmpeg's codecs, and samples that need none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from streaming_asr.audio.demuxing import Track
+from streaming_asr.audio.encodings import INT16_FULL_SCALE, Block, Encoding, Frames, PcmDecoder, PcmPiece
+from streaming_asr.audio.flac import frames_of
+from streaming_asr.audio.resampling import HIGHEST_RATE, LOWEST_RATE
+from streaming_asr.audio.samples import Samples
+from streaming_asr.errors import AudioError, MissingExtraError, OptionError
+
+_OPUS_RATE: Final = 48_000
+
+MOST_CODED_CHANNELS: Final = 7
+"""PyAV looks for a frame's planes up to a null pointer, which FFmpeg does not put behind eight or more of them."""
+
+_LONGEST_PACKETS: Final[Mapping[str, int]] = {"aac": 8_192, "mp3": 4_096, "opus": 61_440}
+"""Bytes that one packet can have, rounded up: an ADTS frame, an MP3 frame without a fixed rate, 48 Opus frames
+(RFC 6716, section 3.2). A longer packet is many frames, which FFmpeg would decode all at once."""
+
+
+class Codec(Protocol):
+    """Pieces of a track in, blocks of bounded length out. `damaged` counts packets that could not be decoded."""
+
+    damaged: int
+    damaged_in_a_row: int
+
+    def decode(self, piece: bytes, /) -> Iterator[Block]: ...
+    def finish(self) -> Iterator[Block]: ...
+
+
+def open_codec(track: Track, most_channels: int) -> Codec:
+    """The decoder for a track.
+
+    Raises:
+        AudioError: it has more channels than are taken.
+        MissingExtraError: PyAV is needed and not installed.
+    """
+    if track.channels > most_channels:
+        raise AudioError(f"the stream has {track.channels} channels; at most {most_channels} are taken")
+    return _open_pcm(track) if track.codec.startswith("pcm_") else AvCodec(track, most_channels)
+
+
+def _open_pcm(track: Track) -> PcmCodec:
+    if not track.channels or not LOWEST_RATE <= track.sample_rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"the stream has {track.channels} channels at {track.sample_rate} Hz; it must have at least 1, and be from "
+            f"{LOWEST_RATE} to {HIGHEST_RATE} Hz"
+        )
+    return PcmCodec(track)
+
+
+_RAW: Final[Mapping[str, Encoding]] = {
+    "pcm_s16le": "linear16",
+    "pcm_f32le": "float32",
+    "pcm_mulaw": "mulaw",
+    "pcm_alaw": "alaw",
+}
+
+
+class PcmCodec:
+    """Samples as they are; what `PcmDecoder` does not read is brought to float32 first."""
+
+    def __init__(self, track: Track) -> None:
+        self.damaged = self.damaged_in_a_row = 0
+        self._wide: Final = _WIDE.get(track.codec)
+        self._rate: Final = track.sample_rate
+        self._decoder: Final = PcmDecoder(_RAW.get(track.codec, "float32"), track.channels)
+        self._pending = b""
+
+    def decode(self, piece: bytes, /) -> Iterator[Block]:
+        """The frames that the bytes complete."""
+        data = self._pending + piece
+        whole = len(data) - len(data) % (self._wide or 1)
+        self._pending = data[whole:]
+        samples = data[:whole] if self._wide is None else _narrowed(data[:whole], self._wide).tobytes()
+        yield Block(self._decoder.push(samples), self._rate)
+
+    def finish(self) -> Iterator[Block]:
+        """What was held back."""
+        yield Block(self._decoder.finish(), self._rate)
+
+
+_WIDE: Final[Mapping[str, int]] = {"pcm_u8": 1, "pcm_s24le": 3, "pcm_s32le": 4, "pcm_f64le": 8}
+"""Bytes of the samples that are brought to float32 here."""
+
+
+def _narrowed(data: bytes, size: int) -> Samples:
+    """Little-endian samples of 1 (unsigned), 3, 4 (signed) or 8 bytes (float) as float32, shape (samples,)."""
+    match size:
+        case 1:
+            return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
+        case 3:
+            padded = np.zeros((len(data) // 3, 4), np.uint8)
+            padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+            return _full_scale(padded.reshape(-1).view("<i4"))
+        case 4:
+            return _full_scale(np.frombuffer(data, "<i4"))
+        case _:
+            return np.frombuffer(data, "<f8").astype(np.float32)
+
+
+def _full_scale(integers: np.ndarray[Any, np.dtype[np.int32]]) -> Samples:
+    return (integers / 2.0**31).astype(np.float32)
+
+
+class AvCodec:
+    """A codec of FFmpeg's, without any of its files and streams around it."""
+
+    def __init__(self, track: Track, most_channels: int) -> None:
+        try:
+            import av
+        except ImportError as error:
+            raise MissingExtraError(f"{track.codec} audio", "recognizer") from error
+        self.damaged = self.damaged_in_a_row = 0
+        self._av: Final[Any] = av
+        self._track: Final = track
+        self._longest: Final = _LONGEST_PACKETS.get(track.codec)
+        self._codec: Final[Any] = av.CodecContext.create(track.codec, "r")
+        self._codec.thread_count = 1
+        # Without it, FLAC frames whose checksum is wrong become noise.
+        self._codec.options = {"err_detect": "crccheck+explode"} if track.codec == "flac" else {}
+        if track.setup:
+            self._codec.extradata = track.setup
+        self._most_channels: Final = min(most_channels, MOST_CODED_CHANNELS)
+
+    def decode(self, piece: bytes, /) -> Iterator[Block]:
+        """The frames that are ready; a packet that cannot be decoded is left out and counted."""
+        for packet in self._packets(piece):
+            yield from self._decoded(packet)
+
+    def finish(self) -> Iterator[Block]:
+        """What the codec holds back."""
+        for packet in [] if self._track.framed else self._codec.parse(None):
+            yield from self._decoded(packet)
+        yield from self._decoded(None)
+
+    def _packets(self, piece: bytes) -> Iterator[Any]:
+        if not self._track.framed:
+            yield from self._codec.parse(piece)
+            return
+        if self._longest is not None and len(piece) > self._longest:
+            self._count_damage()
+            return
+        try:
+            for packet in frames_of(piece) if self._track.codec == "flac" else [piece]:
+                yield self._av.Packet(packet)
+        except AudioError:
+            self._count_damage()
+
+    def _decoded(self, packet: Any) -> Iterator[Block]:
+        try:
+            frames = self._codec.decode(packet)
+        except self._av.error.EOFError:
+            return
+        except self._av.error.FFmpegError:
+            self._count_damage()
+            return
+        self.damaged_in_a_row = 0
+        for frame in frames:
+            channels = frame.layout.nb_channels
+            if channels > self._most_channels:
+                raise AudioError(f"the stream has {channels} channels; at most {self._most_channels} can be decoded")
+            # Damaged packets decode into anything; it must not end the stream as raw audio of that kind would.
+            yield Block(np.clip(np.nan_to_num(as_frames(frame)), -1.0, 1.0), frame.sample_rate)
+
+    def _count_damage(self) -> None:
+        self.damaged += 1
+        self.damaged_in_a_row += 1
+
+
+class OpusPackets:
+    """Bare Opus packets, one in each piece, decoded at 48 kHz. Source: RFC 6716."""
+
+    whole: Final = True
+    track: Final = None
+    dropped_bytes: Final = 0
+    damaged_packets: Final = 0
+
+    def __init__(self, channels: int) -> None:
+        if not 1 <= channels <= 2:
+            raise OptionError(f"channels is {channels}; Opus packets hold 1 or 2")
+        try:
+            import av
+        except ImportError as error:
+            raise MissingExtraError("Opus", "recognizer") from error
+        self._av: Final[Any] = av
+        self._codec: Final[Any] = av.CodecContext.create("opus", "r")
+        self._codec.sample_rate = _OPUS_RATE
+        self._codec.layout = "mono" if channels == 1 else "stereo"
+
+    def push(self, piece: PcmPiece, /) -> Iterator[Block]:
+        """The audio of one packet; raises AudioError if it is none, and the next packet can be pushed all the same."""
+        if isinstance(piece, np.ndarray):
+            raise AudioError("audio is an array; this stream takes Opus packets")
+        if len(piece) > _LONGEST_PACKETS["opus"]:
+            raise AudioError(f"an Opus packet has {len(piece)} bytes; {_LONGEST_PACKETS['opus']} is the most")
+        try:
+            frames = self._codec.decode(self._av.Packet(bytes(piece)))
+        except self._av.error.FFmpegError as error:
+            raise AudioError(f"a message of {len(piece)} bytes is not an Opus packet") from error
+        for frame in frames:
+            yield Block(as_frames(frame), _OPUS_RATE)
+
+    def finish(self) -> Iterator[Block]:
+        """Nothing: every packet was decoded when it came."""
+        return iter(())
+
+
+def as_frames(frame: Any) -> Frames:
+    """A frame of FFmpeg's, planar or packed, as float32 of shape (frames, channels)."""
+    channels = frame.layout.nb_channels
+    array = frame.to_ndarray()
+    table = array.T if frame.format.is_planar else array.reshape(-1, channels)
+    match table.dtype:
+        case np.int16:
+            return np.asarray(table, np.float32) / np.float32(INT16_FULL_SCALE)
+        case np.int32:
+            return _full_scale(table)
+        case _:
+            return np.asarray(table, np.float32)
