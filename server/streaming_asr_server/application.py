@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -10,48 +10,41 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.routing import BaseRoute, Mount
 
 from streaming_asr.protocol import PATH
 from streaming_asr_server.access.admission import Refusal
+from streaming_asr_server.connection.endpoints import http_route, websocket_route
 from streaming_asr_server.connection.serving import caller, check_origin, refusal_response, serve_native
 from streaming_asr_server.metrics import CONTENT_TYPE
 from streaming_asr_server.pages import CaptionPage, web_folder
-from streaming_asr_server.protocols import compatible
-from streaming_asr_server.protocols.more_protocols import MoreProtocols
-from streaming_asr_server.protocols.openai.transcriptions import transcribe
+from streaming_asr_server.protocols.routes import Protocols
 from streaming_asr_server.service import Service
 
 
-def create_application(
-    service: Service, *, web: Path | None = None, more_routes: Sequence[BaseRoute] = ()
-) -> Starlette:
+def create_application(service: Service, *, web: Path | None = None) -> Starlette:
     """The server as an ASGI application; it loads the recognizer when it starts up.
 
-    `more_routes` are other protocols; `web` is the folder of the caption page, by default the one that is installed.
+    `web` is the folder of the caption page, by default the one that is installed.
     """
 
     @asynccontextmanager
     async def lifespan(application: Starlette) -> AsyncIterator[None]:
         service.start()
         try:
-            async with more.running():
+            async with protocols.running():
                 yield
         finally:
             await service.stop()
 
-    more = MoreProtocols(service)
+    protocols = Protocols(service)
     routes: list[BaseRoute] = [
-        WebSocketRoute(PATH, _websocket(partial(serve_native, service))),
-        Route("/v1/tokens", _http(partial(issue_token, service)), methods=["POST"]),
-        Route("/v1/audio/transcriptions", _http(partial(transcribe, service)), methods=["POST"]),
-        Route("/healthz", _http(health)),
-        Route("/readyz", _http(partial(readiness, service))),
-        Route("/metrics", _http(partial(show_metrics, service))),
-        *compatible.routes(service),
-        *more.routes(),
-        *more_routes,
+        websocket_route(PATH, partial(serve_native, service)),
+        http_route("/v1/tokens", partial(issue_token, service), "POST"),
+        http_route("/healthz", health),
+        http_route("/readyz", partial(readiness, service)),
+        http_route("/metrics", partial(show_metrics, service)),
+        *protocols.routes(),
         Mount("/", CaptionPage(web or web_folder())),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
@@ -85,19 +78,3 @@ async def readiness(service: Service, request: Request) -> Response:
 async def show_metrics(service: Service, request: Request) -> Response:
     """`/metrics`, for Prometheus."""
     return Response(service.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
-
-
-def _http(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """A handler as Starlette wants it: partial objects would be taken for ASGI applications."""
-
-    async def endpoint(request: Request) -> Response:
-        return await handle(request)
-
-    return endpoint
-
-
-def _websocket(handle: Callable[[WebSocket], Awaitable[None]]) -> Callable[[WebSocket], Awaitable[None]]:
-    async def endpoint(websocket: WebSocket) -> None:
-        await handle(websocket)
-
-    return endpoint

@@ -19,25 +19,25 @@ from streaming_asr_server.settings import Settings
 logger = logging.getLogger(__name__)
 
 _LINGER_SECONDS: Final = 5.0
-_FAREWELL_SECONDS: Final = 8.0
+_CLOSING_SECONDS: Final = 8.0
 
 
-class PatientWebSocket(WebSocketsSansIOProtocol):
-    """A websocket that knows who is to blame when an answer does not come.
+class FlowControlledWebSocket(WebSocketsSansIOProtocol):
+    """A websocket whose keepalive allows for flow control.
 
-    A client that is held back has its pong behind the audio that nobody reads: that is no reason to drop it. One that
-    does not read is cut off some seconds after its application has ended: otherwise a client that is gone without a
-    word would hold its socket and unsent bytes for ever.
+    The pong of a client that is held back waits behind audio that is not read yet: such a client is not dropped. A
+    client that does not read is cut off some seconds after its application has ended: otherwise it would hold its
+    socket and unsent bytes for ever.
     """
 
-    heard_at = 0.0
+    received_at = 0.0
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = self.loop.time()
+        self.received_at = self.loop.time()
         super().data_received(data)
 
     def keepalive_timeout(self) -> None:
-        if not self.read_paused and self.heard_at <= self.ping_sent_at:
+        if not self.read_paused and self.received_at <= self.ping_sent_at:
             super().keepalive_timeout()
             return
         self.pong_timer = None
@@ -61,7 +61,7 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
 
 
 class DrainingServer(uvicorn.Server):
-    """On the first signal, takes no new streams and waits for those that are open; then sends them elsewhere."""
+    """On the first signal, takes no new streams and waits for those that are open; then ends them with "going_away"."""
 
     def __init__(self, config: uvicorn.Config, service: Service, *, grace_seconds: float) -> None:
         super().__init__(config)
@@ -79,19 +79,19 @@ class DrainingServer(uvicorn.Server):
         self._deadline = time.monotonic() + self._grace_seconds
 
     async def on_tick(self, counter: int) -> bool:
-        if await super().on_tick(counter) or self._service.failure is not None or self._service.ended:
+        if await super().on_tick(counter) or self._service.failure is not None or self._service.exit_requested:
             return True
         if self._deadline is None:
             return False
         return self._service.idle or time.monotonic() >= self._deadline
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        """Say good-bye to the streams that are left, before uvicorn closes what is left of the connections."""
+        """End the open streams with a reason, before uvicorn closes what is left of the connections."""
         self._service.drain()
-        self._service.send_away()
+        self._service.close_connections()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FAREWELL_SECONDS):
-                await self._service.emptied()
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await self._service.until_idle()
         await super().shutdown(sockets)
 
 
@@ -101,7 +101,7 @@ def uvicorn_config(application: Starlette, settings: Settings) -> uvicorn.Config
         application,
         host=settings.host,
         port=settings.port,
-        ws=PatientWebSocket,
+        ws=FlowControlledWebSocket,
         ws_max_size=settings.message_bytes,
         ws_ping_interval=settings.ping_seconds,
         ws_ping_timeout=settings.ping_seconds,

@@ -1,4 +1,4 @@
-"""Everything that the routes of one server share, and how it starts, drains and ends."""
+"""What the routes of one server share, and how it starts, drains and ends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from streaming_asr.events import Final as FinalEvent
 from streaming_asr.protocol import Limits, ProtocolError
 from streaming_asr_server.access.admission import Admission, Readiness, Refusal
 from streaming_asr_server.access.authentication import ANYONE, ApiKeys, BrowserTokens, Principal
-from streaming_asr_server.connection.connection import PumpRules
 from streaming_asr_server.metrics import Metrics
 from streaming_asr_server.recognition.interface import Load, Recognition
-from streaming_asr_server.sessions.registry import Sessions
+from streaming_asr_server.sessions.registry import SessionRegistry
 from streaming_asr_server.sessions.session import SessionRules
 from streaming_asr_server.sessions.watchdog import Watchdog
 from streaming_asr_server.settings import Settings
@@ -65,13 +64,13 @@ class Service:
     now: Callable[[], float] = time.time
     metrics: Metrics = field(default_factory=Metrics)
     failure: BaseException | None = None
-    ended: bool = False
-    """Whoever this server was started for has gone: it shall end."""
+    exit_requested: bool = False
+    """The server shall end: the program that started it over standard streams has gone."""
     connections: set[Callable[[ProtocolError], None]] = field(default_factory=set)
     admission: Admission = field(init=False)
     tokens: BrowserTokens = field(init=False)
     _recognition: Recognition | None = None
-    _sessions: Sessions | None = None
+    _sessions: SessionRegistry | None = None
     _starting: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -82,16 +81,21 @@ class Service:
     @property
     def recognition(self) -> Recognition:
         """The loaded recognizer. Raises Refusal while there is none."""
-        if self._recognition is None:
-            raise Refusal(503, "starting", "the model is being loaded", 5)
+        self.check_loaded()
+        assert self._recognition is not None, "sessions were made without a recognizer"
         return self._recognition
 
     @property
-    def sessions(self) -> Sessions:
+    def sessions(self) -> SessionRegistry:
         """All sessions. Raises Refusal while the model is being loaded."""
+        self.check_loaded()
+        assert self._sessions is not None, "check_loaded let a missing registry pass"
+        return self._sessions
+
+    def check_loaded(self) -> None:
+        """Raises Refusal while the model is being loaded."""
         if self._sessions is None:
             raise Refusal(503, "starting", "the model is being loaded", 5)
-        return self._sessions
 
     @property
     def limits(self) -> Limits:
@@ -101,15 +105,6 @@ class Service:
             resume_seconds=self.settings.resume_seconds,
             stream_seconds=self.settings.stream_seconds,
             message_bytes=self.settings.message_bytes,
-        )
-
-    @property
-    def pump_rules(self) -> PumpRules:
-        """Timeouts of a connection."""
-        return PumpRules(
-            start_seconds=self.settings.start_seconds,
-            idle_seconds=self.settings.idle_seconds,
-            write_seconds=self.settings.write_seconds,
         )
 
     def meter(self, principal: Principal) -> KeyMeter:
@@ -145,13 +140,13 @@ class Service:
         """Whether no connection is left."""
         return not self.connections
 
-    async def emptied(self) -> None:
+    async def until_idle(self) -> None:
         """Wait until no connection is left."""
         while self.connections:  # noqa: ASYNC110 - a server does this once in its life
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
-    def send_away(self) -> None:
-        """Tell every open stream to go on elsewhere."""
+    def close_connections(self) -> None:
+        """End every connection with "going_away", so that its client resumes elsewhere."""
         for fail in list(self.connections):
             fail(ProtocolError("going_away", "the server stops; resume on another one, or here in a moment"))
 
@@ -169,11 +164,11 @@ class Service:
     async def _prepare(self) -> None:
         try:
             self._recognition = recognition = await asyncio.to_thread(self.load)
-            self._sessions = Sessions(
+            self._sessions = SessionRegistry(
                 recognition,
                 rules=self._session_rules(),
                 resume_seconds=self.settings.resume_seconds,
-                maximum_parked=self.settings.max_streams,
+                maximum_waiting=self.settings.max_streams,
             )
             await recognition.warm_up()
         except Exception as error:

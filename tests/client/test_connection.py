@@ -56,18 +56,18 @@ class Ears:
         self.websocket = websocket
         self.end = ServerEnd()
 
-    async def hear(self) -> Any:
+    async def receive(self) -> Any:
         data = await self.websocket.recv()
         return self.end.receive(data)
 
-    async def say(self, *messages: ServerMessage) -> None:
+    async def send(self, *messages: ServerMessage) -> None:
         for message in messages:
             await self.websocket.send(self.end.send(message))
 
     async def hear_start(self, first_sample: int = 0, *, idle_seconds: float = 60) -> Start:
-        start = await self.hear()
+        start = await self.receive()
         assert isinstance(start, Start)
-        await self.say(
+        await self.send(
             Started(
                 session="s",
                 model="m",
@@ -83,7 +83,7 @@ class Ears:
     async def hear_all(self) -> bytes:
         """All audio up to `finish`."""
         heard = b""
-        while not isinstance(message := await self.hear(), Finish):
+        while not isinstance(message := await self.receive(), Finish):
             heard += message.data if isinstance(message, Audio) else b""
         return heard
 
@@ -116,7 +116,7 @@ async def server(behave: Behaviour, refuse: Callable[[int], Response | None] = l
 async def finishing(ears: Ears, number: int) -> None:
     await ears.hear_start()
     heard = await ears.hear_all()
-    await ears.say(Finished(len(heard) // 2, 1.0))
+    await ears.send(Finished(len(heard) // 2, 1.0))
 
 
 def final(utterance: int, text: str = "word") -> Final:
@@ -128,7 +128,7 @@ async def test_options_and_samples_arrive_as_they_were_given() -> None:
         start = await ears.hear_start()
         assert (start.sample_rate, start.hotwords) == (48_000, {"Ada": 8.0})
         assert await ears.hear_all() == bytes([0, 0x40, 0xFF, 0x7F, 1, 0])
-        await ears.say(Finished(3, 1.0))
+        await ears.send(Finished(3, 1.0))
 
     async with server(behave) as url, connect(url, sample_rate=48_000, hotwords={"Ada": 8.0}) as stream:
         await stream.send(np.array([0.5, 1.0], np.float32))
@@ -149,8 +149,8 @@ async def test_events_are_the_librarys_own() -> None:
     async def behave(ears: Ears, number: int) -> None:
         await ears.hear_start()
         await ears.hear_all()
-        await ears.say(*(AcknowledgedFinal(event, 0) if isinstance(event, Final) else event for event in told))
-        await ears.say(Finished(0, 0.0))
+        await ears.send(*(AcknowledgedFinal(event, 0) if isinstance(event, Final) else event for event in told))
+        await ears.send(Finished(0, 0.0))
 
     async with server(behave) as url, connect(url) as stream:
         await stream.finish()
@@ -163,14 +163,14 @@ async def test_a_dropped_connection_is_taken_up_where_the_server_wants_it() -> N
     async def behave(ears: Ears, number: int) -> None:
         if number == 0:
             await ears.hear_start()
-            await ears.say(AcknowledgedFinal(final(0, "first"), 2))
-            await ears.hear()
+            await ears.send(AcknowledgedFinal(final(0, "first"), 2))
+            await ears.receive()
             ears.websocket.transport.abort()
             return
         start = await ears.hear_start(first_sample=2)
         heard.append(start.resume)
         heard.append(await ears.hear_all())
-        await ears.say(AcknowledgedFinal(final(1, "second"), 4), Finished(4, 1.0))
+        await ears.send(AcknowledgedFinal(final(1, "second"), 4), Finished(4, 1.0))
 
     async with server(behave) as url, connect(url, client=FAST) as stream:
         await stream.send(b"aabbccdd")
@@ -210,7 +210,7 @@ async def test_a_busy_server_is_asked_again_when_a_stream_was_dropped() -> None:
             ears.websocket.transport.abort()
             return
         await ears.hear_all()
-        await ears.say(Finished(0, 0.0))
+        await ears.send(Finished(0, 0.0))
 
     def refuse(attempt: int) -> Response | None:
         return Response(503, "Busy", Headers()) if attempt in (1, 2) else None
@@ -224,7 +224,7 @@ async def test_a_busy_server_is_asked_again_when_a_stream_was_dropped() -> None:
 async def test_patience_has_an_end(status: int, error: type[Exception]) -> None:
     async def behave(ears: Ears, number: int) -> None:
         await ears.hear_start()
-        await ears.say(SpeechStarted(0, 0.0, 0.0))
+        await ears.send(SpeechStarted(0, 0.0, 0.0))
         ears.websocket.transport.abort()
 
     def refuse(attempt: int) -> Response | None:
@@ -245,11 +245,11 @@ async def test_an_error_of_the_server_is_resumed_from_only_if_it_may_be(resumabl
         seen.append(number)
         await ears.hear_start()
         if number == 0:
-            await ears.say(Failure("internal", "server", "broken", resumable))
+            await ears.send(Failure("internal", "server", "broken", resumable))
             await ears.websocket.close(4500)
             return
         await ears.hear_all()
-        await ears.say(Finished(0, 0.0))
+        await ears.send(Finished(0, 0.0))
 
     async with server(behave) as url, connect(url, client=FAST) as stream:
         await stream.finish()
@@ -263,7 +263,7 @@ async def test_an_error_of_the_server_is_resumed_from_only_if_it_may_be(resumabl
 
 async def test_a_server_that_breaks_the_protocol_ends_the_stream() -> None:
     async def behave(ears: Ears, number: int) -> None:
-        await ears.hear()
+        await ears.receive()
         await ears.websocket.send('{"type": "finished", "samples": 0, "duration": 0}')
         await ears.websocket.wait_closed()
 
@@ -278,12 +278,12 @@ async def test_sending_waits_while_too_much_is_not_acknowledged() -> None:
     async def behave(ears: Ears, number: int) -> None:
         await ears.hear_start()
         for _ in range(10):
-            if isinstance(await ears.hear(), Audio):
+            if isinstance(await ears.receive(), Audio):
                 break
         await acknowledge.wait()
-        await ears.say(Acknowledged(32_000))
+        await ears.send(Acknowledged(32_000))
         await ears.hear_all()
-        await ears.say(Finished(0, 0.0))
+        await ears.send(Finished(0, 0.0))
 
     client = ClientOptions(held_seconds=1)
     async with server(behave) as url, connect(url, client=client) as stream:
@@ -301,7 +301,7 @@ async def test_a_cancelled_send_has_sent_nothing() -> None:
     async def behave(ears: Ears, number: int) -> None:
         await ears.hear_start()
         assert await ears.hear_all() == bytes(64_000)
-        await ears.say(Finished(0, 0.0))
+        await ears.send(Finished(0, 0.0))
 
     client = ClientOptions(held_seconds=1)
     async with server(behave) as url, connect(url, client=client) as stream:
@@ -315,10 +315,10 @@ async def test_a_cancelled_send_has_sent_nothing() -> None:
 async def test_a_silent_client_says_that_it_is_there() -> None:
     async def behave(ears: Ears, number: int) -> None:
         await ears.hear_start(idle_seconds=0.1)
-        assert await ears.hear() == KeepAlive()
-        assert await ears.hear() == KeepAlive()
+        assert await ears.receive() == KeepAlive()
+        assert await ears.receive() == KeepAlive()
         await ears.hear_all()
-        await ears.say(Finished(0, 0.0))
+        await ears.send(Finished(0, 0.0))
 
     async with server(behave) as url, connect(url) as stream:
         await asyncio.sleep(0.2)
@@ -365,9 +365,9 @@ async def test_events_that_nobody_reads_give_way_to_newer_partials_only() -> Non
 async def test_a_server_is_a_recognizer_without_asyncio() -> None:
     async def behave(ears: Ears, number: int) -> None:
         await ears.hear_start()
-        await ears.say(SpeechStarted(0, 0.0, 0.0))
+        await ears.send(SpeechStarted(0, 0.0, 0.0))
         await ears.hear_all()
-        await ears.say(AcknowledgedFinal(final(0), 2), Finished(2, 1.0))
+        await ears.send(AcknowledgedFinal(final(0), 2), Finished(2, 1.0))
 
     def use(url: str) -> list[Event]:
         with RemoteRecognizer(url) as recognizer:
@@ -383,7 +383,7 @@ async def test_a_server_is_a_recognizer_without_asyncio() -> None:
 async def test_a_remote_stream_raises_what_went_wrong() -> None:
     async def behave(ears: Ears, number: int) -> None:
         await ears.hear_start()
-        await ears.say(Failure("bad_option", "client", "no such language", False))
+        await ears.send(Failure("bad_option", "client", "no such language", False))
         await ears.websocket.close(4400)
 
     def use(url: str) -> None:

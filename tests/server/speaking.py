@@ -79,23 +79,23 @@ class Raw:
     def __init__(self, websocket: ClientConnection) -> None:
         self.websocket = websocket
 
-    async def say(self, *messages: dict[str, Any] | bytes | str) -> None:
+    async def send(self, *messages: dict[str, Any] | bytes | str) -> None:
         for message in messages:
             await self.websocket.send(json.dumps(message) if isinstance(message, dict) else message)
 
-    async def hear(self, *kinds: str) -> dict[str, Any]:
+    async def receive(self, *kinds: str) -> dict[str, Any]:
         """The next message, or the next of one of these kinds."""
         while True:
             message: dict[str, Any] = json.loads(await asyncio.wait_for(self.websocket.recv(), 10))
             if not kinds or message["type"] in kinds:
                 return message
 
-    async def hear_out(self) -> tuple[list[dict[str, Any]], int | None]:
+    async def receive_all(self) -> tuple[list[dict[str, Any]], int | None]:
         """All messages up to the close, and its code."""
         messages = []
         try:
             while True:
-                messages.append(await self.hear())
+                messages.append(await self.receive())
         except ConnectionClosed as closed:
             return messages, closed.rcvd.code if closed.rcvd else None
 

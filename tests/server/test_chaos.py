@@ -175,19 +175,19 @@ async def test_a_half_open_connection_is_noticed_by_both_ends() -> None:
 
 async def test_the_old_connection_gives_way_when_its_session_goes_on_over_another() -> None:
     async with local_server(ScriptedRecognition) as server, raw(server.url) as first:
-        await first.say({"type": "start"}, pcm(17, 18))
-        session = (await first.hear("started"))["session"]
-        await first.hear("partial")
+        await first.send({"type": "start"}, pcm(17, 18))
+        session = (await first.receive("started"))["session"]
+        await first.receive("partial")
         async with raw(server.url) as second:
             resume = {"session": session, "acknowledged": 0, "utterance": 0}
-            await second.say({"type": "start", "resume": resume})
-            started = await second.hear()
+            await second.send({"type": "start", "resume": resume})
+            started = await second.receive()
             assert (started["resumed"], started["first_sample"]) == ("session", 3_200)
-            assert (await second.hear())["type"] == "speech_started"
-            heard, closed = await first.hear_out()
+            assert (await second.receive())["type"] == "speech_started"
+            heard, closed = await first.receive_all()
             assert (heard[-1]["code"], closed) == ("superseded", 4409)
-            await second.say(pcm(19), {"type": "finish"})
-            messages, closed = await second.hear_out()
+            await second.send(pcm(19), {"type": "finish"})
+            messages, closed = await second.receive_all()
         assert [message["text"] for message in messages if message["type"] == "final"] == ["w17 w18 w19"]
         assert closed == 1000
 
@@ -197,19 +197,19 @@ async def test_nobody_else_can_go_on_with_a_session() -> None:
     async with local_server(ScriptedRecognition, keys=keys) as server:
         ours, theirs = ({"additional_headers": {"Authorization": f"Bearer {name}"}} for name in ("ours", "theirs"))
         async with raw(server.url, **ours) as first:
-            await first.say({"type": "start"}, pcm(17, 18))
-            session = (await first.hear("started"))["session"]
+            await first.send({"type": "start"}, pcm(17, 18))
+            session = (await first.receive("started"))["session"]
         async with raw(server.url, **theirs) as second:
-            await second.say({"type": "start", "resume": {"session": session, "acknowledged": 0, "utterance": 0}})
-            assert (await second.hear())["resumed"] == "position"
+            await second.send({"type": "start", "resume": {"session": session, "acknowledged": 0, "utterance": 0}})
+            assert (await second.receive())["resumed"] == "position"
 
 
 async def test_a_session_that_nobody_comes_back_for_ends() -> None:
     settings = Settings(resume_seconds=0.2)
     async with local_server(ScriptedRecognition, settings) as server:
         async with raw(server.url) as client:
-            await client.say({"type": "start"}, pcm(17))
-            await client.hear("started")
+            await client.send({"type": "start"}, pcm(17))
+            await client.receive("started")
             client.websocket.transport.abort()
         await until(lambda: server.service.idle)
         assert len(server.service.sessions) == 1
@@ -226,7 +226,7 @@ async def test_nothing_stays_behind() -> None:
                     with suppress(ConnectionLostError):
                         await events_of(network.url, tone_words(sentences(rng)), packets=rng)
                 async with raw(server.url) as client:
-                    await client.say({"type": "start"}, pcm(17), "nonsense" if seed % 2 else {"type": "finalize"})
+                    await client.send({"type": "start"}, pcm(17), "nonsense" if seed % 2 else {"type": "finalize"})
                     client.websocket.transport.abort()
             await until(lambda: server.service.idle and len(server.service.sessions) == 0)
             await asyncio.sleep(0.1)

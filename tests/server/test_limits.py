@@ -52,8 +52,8 @@ async def test_a_full_server_says_so_before_the_upgrade_and_takes_streams_again_
 )
 async def test_a_key_may_be_shown_in_a_header_or_a_subprotocol(options: dict[str, object]) -> None:
     async with local_server(ScriptedRecognition, keys=KEYS) as server, raw(server.url, **options) as client:
-        await client.say({"type": "start"}, {"type": "finish"})
-        _, code = await client.hear_out()
+        await client.send({"type": "start"}, {"type": "finish"})
+        _, code = await client.receive_all()
         assert code == 1000
         if "subprotocols" in options:
             assert client.websocket.subprotocol == "streaming-asr.v1", "the key is not sent back"
@@ -86,8 +86,8 @@ async def test_a_browser_token_opens_one_connection() -> None:
         assert (answer.status_code, answer.json()["expires_in"], again.status_code) == (200, 60, 401)
         options = {"subprotocols": ["streaming-asr.v1", f"token.{token}"]}
         async with raw(server.url, **options) as client:
-            await client.say({"type": "start"}, {"type": "finish"})
-            await client.hear("finished")
+            await client.send({"type": "start"}, {"type": "finish"})
+            await client.receive("finished")
         with pytest.raises(InvalidStatus) as refused:
             async with raw(server.url, **options):
                 pass
@@ -106,8 +106,8 @@ async def test_when_a_keys_minutes_are_used_up_all_words_so_far_are_said_before_
     async with local_server(ScriptedRecognition, keys=KEYS) as server:
         options = {"additional_headers": {"Authorization": "Bearer open-sesame"}}
         async with raw(server.url, **options) as client:
-            await client.say({"type": "start"}, pcm(*[17] * 20))
-            heard, code = await client.hear_out()
+            await client.send({"type": "start"}, pcm(*[17] * 20))
+            heard, code = await client.receive_all()
         assert [message["text"] for message in heard if message["type"] == "final"] == [" ".join(["w17"] * 15)]
         assert (heard[-1]["code"], code) == ("minutes_used_up", 4429)
         with pytest.raises(RefusedError) as refused:
@@ -145,8 +145,8 @@ async def status(url: str, headers: dict[str, str]) -> int:
     """The HTTP status with which a server answers a connection."""
     try:
         async with raw(url, additional_headers=headers) as client:
-            await client.say({"type": "start"})
-            await client.hear("started")
+            await client.send({"type": "start"})
+            await client.receive("started")
             return 101
     except InvalidStatus as refused:
         return refused.response.status_code
@@ -156,8 +156,8 @@ async def test_a_stalled_recognizer_ends_in_an_error_and_a_metric() -> None:
     recognition = ScriptedRecognition(delay=3_600)
     settings = Settings(stall_seconds=0.2)
     async with local_server(lambda: recognition, settings) as server, raw(server.url) as client:
-        await client.say({"type": "start"}, pcm(17))
-        heard, code = await client.hear_out()
+        await client.send({"type": "start"}, pcm(17))
+        heard, code = await client.receive_all()
         assert (heard[-1]["code"], heard[-1]["fault"], heard[-1]["resumable"], code) == (
             "stalled",
             "server",

@@ -28,8 +28,8 @@ async def test_logs_are_json_and_hold_neither_tokens_nor_words() -> None:
     await until_open(port)
     async with open_websocket(f"ws://127.0.0.1:{port}/v1/stream?token=secret-key") as websocket:
         client = Raw(websocket)
-        await client.say({"type": "start", "hotwords": ["private"]}, pcm(17, 18), {"type": "finish"})
-        await client.hear("finished")
+        await client.send({"type": "start", "hotwords": ["private"]}, pcm(17, 18), {"type": "finish"})
+        await client.receive("finished")
     async with open_websocket(f"ws://127.0.0.1:{port}/v1/stream?token=secret-key") as websocket:
         await websocket.send("nonsense")
         await websocket.wait_closed()
@@ -58,8 +58,8 @@ async def test_tls(tmp_path: Path) -> None:
         context = ssl.create_default_context(cafile=str(certificate))
         async with open_websocket(f"wss://localhost:{port}/v1/stream", ssl=context) as websocket:
             client = Raw(websocket)
-            await client.say({"type": "start"}, pcm(17), {"type": "finish"})
-            assert (await client.hear("final"))["text"] == "w17"
+            await client.send({"type": "start"}, pcm(17), {"type": "finish"})
+            assert (await client.receive("final"))["text"] == "w17"
     finally:
         process.terminate()
         await process.wait()

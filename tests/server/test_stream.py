@@ -54,8 +54,8 @@ async def test_every_message_of_the_server_fits_the_schema() -> None:
     schema = Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": "#/$defs/server_message"}]})
     async with local_server(ScriptedRecognition) as server, raw(server.url) as client:
         start = {"type": "start", "hotwords": {"x1": 3}, "alternatives": 2}
-        await client.say(start, PCM, {"type": "update", "hotwords": ["x2"]}, {"type": "finish"})
-        messages, code = await client.hear_out()
+        await client.send(start, PCM, {"type": "update", "hotwords": ["x2"]}, {"type": "finish"})
+        messages, code = await client.receive_all()
     for message in messages:
         schema.validate(message)
     kinds = [message["type"] for message in messages]
@@ -69,8 +69,8 @@ async def test_every_message_of_the_server_fits_the_schema() -> None:
 
 async def test_audio_sent_before_the_answer_is_kept() -> None:
     async with local_server(ScriptedRecognition) as server, raw(server.url) as client:
-        await client.say({"type": "start"}, PCM, {"type": "finish"})
-        messages, _ = await client.hear_out()
+        await client.send({"type": "start"}, PCM, {"type": "finish"})
+        messages, _ = await client.receive_all()
     assert [message["text"] for message in messages if message["type"] == "final"] == ["w17 w18"]
 
 
@@ -136,8 +136,8 @@ async def test_a_broken_client_is_told_what_it_did(
     async with local_server(ScriptedRecognition) as server:
         other = asyncio.create_task(events_of(server.url, tone_words([17, 18]), pause=0.01))
         async with raw(server.url) as client:
-            await client.say(*messages)
-            heard, closed = await client.hear_out()
+            await client.send(*messages)
+            heard, closed = await client.receive_all()
         assert finals(await other) == [(0, "w17 w18", 0.0, 0.2)], "no other stream notices"
         assert len(server.service.sessions) == 0
     assert (heard[-1]["code"], heard[-1]["fault"], closed) == (code, "client", close)
@@ -146,8 +146,8 @@ async def test_a_broken_client_is_told_what_it_did(
 async def test_a_message_over_the_websocket_limit_closes_with_1009() -> None:
     settings = Settings(message_bytes=50_000)
     async with local_server(ScriptedRecognition, settings) as server, raw(server.url) as client:
-        await client.say({"type": "start"}, bytes(60_000))
-        _, closed = await client.hear_out()
+        await client.send({"type": "start"}, bytes(60_000))
+        _, closed = await client.receive_all()
     assert closed == 1009
 
 
@@ -170,11 +170,11 @@ async def test_no_start_and_no_word_are_not_waited_for_for_ever() -> None:
     settings = Settings(start_seconds=0.1, idle_seconds=0.2)
     async with local_server(ScriptedRecognition, settings) as server:
         async with raw(server.url) as client:
-            heard, closed = await client.hear_out()
+            heard, closed = await client.receive_all()
         assert (heard[-1]["code"], closed) == ("start_timeout", 4408)
         async with raw(server.url) as client:
-            await client.say({"type": "start"})
-            heard, closed = await client.hear_out()
+            await client.send({"type": "start"})
+            heard, closed = await client.receive_all()
         assert (heard[-1]["code"], heard[-1]["resumable"], closed) == ("idle", True, 4408)
         async with connect(server.url, client=FAST) as stream:
             await asyncio.sleep(0.5)

@@ -1,4 +1,4 @@
-"""A foreign codec on the server's pump: hears its audio, numbers its channels as streams, keeps what comes in order."""
+"""Runs a foreign codec on a connection: its channels become streams, and its answers keep their order."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from streaming_asr.protocol import ErrorCode, ProtocolError, Start
 from streaming_asr_server.adapter.audio import Ears, Heard
 from streaming_asr_server.adapter.interface import (
     Action,
-    Audio,
-    Codec,
-    Failure,
-    Finalize,
-    Finish,
-    Open,
+    CodecFailure,
+    EndStream,
+    EndUtterance,
+    ForeignCodec,
+    OpenStream,
     Outgoing,
+    PushAudio,
     UpdateHotwords,
     UpdateSilence,
 )
-from streaming_asr_server.connection.connection import Instruction, Reply, Tell
+from streaming_asr_server.connection.connection import Instruction, ToClient, ToStream
 from streaming_asr_server.sessions.registry import Opened
 from streaming_asr_server.sessions.session import Outcome
 
@@ -50,8 +50,8 @@ _FAILURES: Final[Mapping[ErrorCode, Literal["audio", "request", "idle", "limit",
 
 
 @dataclass(slots=True)
-class _Owed:
-    """Something the codec waits to be told, once each stream in `marks` has decoded so many samples."""
+class _PendingAnswer:
+    """An answer that the codec gets once each stream in `marks` has decoded so many samples."""
 
     kind: Literal["taken", "finalized", "finished"]
     marks: Mapping[int, int]
@@ -61,15 +61,15 @@ class _Owed:
     """Streams that have not done the flush."""
 
 
-class Bridge:
-    """Makes a `protocols.codec.Codec` what the pump drives.
+class ProtocolAdapter:
+    """Makes a `ForeignCodec` a codec of a connection.
 
     The codec's audio is decoded here, to 16 kHz mono, and each channel that is recognized for itself is a stream.
     """
 
     resumable: Final = False
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: ForeignCodec) -> None:
         self._codec: Final = codec
         self._ears: Ears | None = None
         self._start: Start | None = None
@@ -77,15 +77,15 @@ class Bridge:
         self._sent: dict[int, int] = {}
         """Samples given to each stream that is open."""
         self._decoded: dict[int, int] = {}
-        self._owed: deque[_Owed] = deque()
+        self._pending: deque[_PendingAnswer] = deque()
 
     def receive(self, data: str | bytes) -> Sequence[Instruction]:
         """What a message of the client means for the streams."""
         instructions: list[Instruction] = []
         for action in self._codec.receive(data):
-            instructions += self._follow(action)
-        told = tuple(self._settle())
-        return [*instructions, Reply(told)] if told else instructions
+            instructions += self._execute(action)
+        told = tuple(self._due_answers())
+        return [*instructions, ToClient(told)] if told else instructions
 
     def opened(self, stream: int, opened: Opened) -> Sequence[Outgoing]:
         """No foreign protocol tells it."""
@@ -93,34 +93,34 @@ class Bridge:
 
     def outcome(self, stream: int, outcome: Outcome) -> Sequence[Outgoing]:
         """The events of one message to one stream, then what the codec waited for."""
-        messages = [message for heard in outcome.heard for message in self._codec.event(stream, heard.event)]
+        messages = [message for item in outcome.events for message in self._codec.event(stream, item.event)]
         self._decoded[stream] = outcome.samples
         if isinstance(outcome.cause, native.Finalize | native.Finish):
             self._answer(stream)
-        return [*messages, *self._settle()]
+        return [*messages, *self._due_answers()]
 
     def failed(self, error: ProtocolError) -> Sequence[Outgoing]:
         """The end, in the words of the codec."""
-        return self._codec.failed(Failure(_FAILURES[error.code], str(error)))
+        return self._codec.failed(CodecFailure(_FAILURES[error.code], str(error)))
 
-    def _follow(self, action: Action) -> Sequence[Instruction]:
+    def _execute(self, action: Action) -> Sequence[Instruction]:
         match action:
-            case Open():
+            case OpenStream():
                 return self._open(action)
-            case Audio():
+            case PushAudio():
                 return self._audio(action)
-            case Finalize(channel=channel):
+            case EndUtterance(channel=channel):
                 return self._flush("finalized", native.Finalize(), channel)
-            case Finish():
+            case EndStream():
                 return self._flush("finished", native.Finish())
             case UpdateHotwords(hotwords=hotwords):
                 return self._update(native.Update(hotwords=hotwords))
             case UpdateSilence(silence_ms=silence):
                 return self._update(native.Update(endpoint={"trailing_silence_ms": silence or USUAL_SILENCE_MS}))
             case message:
-                return [Reply((message,))]
+                return [ToClient((message,))]
 
-    def _open(self, wanted: Open) -> Sequence[Instruction]:
+    def _open(self, wanted: OpenStream) -> Sequence[Instruction]:
         self._ears = Ears(wanted.audio)
         self._separate = wanted.audio.separate
         self._start = Start(
@@ -142,20 +142,20 @@ class Bridge:
         if self._separate:
             self._codec.separated(ears.channels)
         self._sent = dict.fromkeys(range(ears.channels), 0)
-        return [Tell(start, number) for number in self._sent]
+        return [ToStream(start, number) for number in self._sent]
 
-    def _audio(self, audio: Audio) -> Sequence[Instruction]:
+    def _audio(self, audio: PushAudio) -> Sequence[Instruction]:
         ears, _ = self._opened()
         try:
             heard = ears.push(audio.data, audio.channel)
         except AudioError as error:
-            return [Reply(tuple(self._codec.failed(Failure("audio", str(error)))))]
-        instructions = [*self._open_streams(), *self._pass_on(heard)]
-        last = self._owed[-1] if self._owed else None
+            return [ToClient(tuple(self._codec.failed(CodecFailure("audio", str(error)))))]
+        instructions = [*self._open_streams(), *self._to_streams(heard)]
+        last = self._pending[-1] if self._pending else None
         if last is not None and last.kind == "taken" and last.marks == self._sent:
             last.pieces += 1
         else:
-            self._owed.append(_Owed("taken", dict(self._sent), pieces=1))
+            self._pending.append(_PendingAnswer("taken", dict(self._sent), pieces=1))
         return instructions
 
     def _flush(
@@ -169,11 +169,11 @@ class Bridge:
         try:
             heard = ears.flush() if kind == "finalized" else ears.finish()
         except AudioError as error:
-            return [Reply(tuple(self._codec.failed(Failure("audio", str(error)))))]
-        instructions = [*self._open_streams(), *self._pass_on(heard)]
+            return [ToClient(tuple(self._codec.failed(CodecFailure("audio", str(error)))))]
+        instructions = [*self._open_streams(), *self._to_streams(heard)]
         asked = set(self._sent) if channel is None else {channel} & set(self._sent)
-        self._owed.append(_Owed(kind, dict(self._sent), channel=channel, unanswered=asked))
-        return [*instructions, *(Tell(message, number) for number in sorted(asked))]
+        self._pending.append(_PendingAnswer(kind, dict(self._sent), channel=channel, unanswered=asked))
+        return [*instructions, *(ToStream(message, number) for number in sorted(asked))]
 
     def _update(self, update: native.Update) -> Sequence[Instruction]:
         _, start = self._opened()
@@ -181,11 +181,11 @@ class Bridge:
             self._start = replace(start, hotwords=update.hotwords)
         if update.endpoint is not None:
             self._start = replace(start, endpoint={**start.endpoint, **update.endpoint})
-        return [Tell(update, number) for number in self._sent]
+        return [ToStream(update, number) for number in self._sent]
 
-    def _pass_on(self, heard: Heard) -> Sequence[Instruction]:
+    def _to_streams(self, heard: Heard) -> Sequence[Instruction]:
         return [
-            Tell(self._counted(number, samples), number)
+            ToStream(self._counted(number, samples), number)
             for number, samples in heard.items()
             if len(samples) and number in self._sent
         ]
@@ -196,29 +196,29 @@ class Bridge:
 
     def _answer(self, stream: int) -> None:
         """A stream has done a flush: the oldest one that still waits for it."""
-        for owed in self._owed:
-            if stream in owed.unanswered:
-                owed.unanswered.discard(stream)
+        for answer in self._pending:
+            if stream in answer.unanswered:
+                answer.unanswered.discard(stream)
                 return
 
-    def _settle(self) -> list[Outgoing]:
+    def _due_answers(self) -> list[Outgoing]:
         """Tell the codec what is done, in the order in which it was asked for."""
         messages: list[Outgoing] = []
-        while self._owed and self._done(self._owed[0]):
-            owed = self._owed.popleft()
+        while self._pending and self._done(self._pending[0]):
+            answer = self._pending.popleft()
             position = seconds(max(self._decoded.values(), default=0))
-            match owed.kind:
+            match answer.kind:
                 case "taken":
-                    messages += self._codec.taken(owed.pieces, position)
+                    messages += self._codec.taken(answer.pieces, position)
                 case "finalized":
-                    messages += self._codec.finalized(owed.channel, position)
+                    messages += self._codec.finalized(answer.channel, position)
                 case "finished":
                     messages += self._codec.finished(position)
         return messages
 
-    def _done(self, owed: _Owed) -> bool:
-        decoded = all(self._decoded.get(stream, 0) >= mark for stream, mark in owed.marks.items())
-        return decoded and not owed.unanswered
+    def _done(self, answer: _PendingAnswer) -> bool:
+        decoded = all(self._decoded.get(stream, 0) >= mark for stream, mark in answer.marks.items())
+        return decoded and not answer.unanswered
 
     def _opened(self) -> tuple[Ears, Start]:
         assert self._ears is not None, "the codec did not open a stream before it used one"

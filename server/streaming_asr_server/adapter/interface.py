@@ -1,10 +1,10 @@
 """What a foreign wire protocol takes and gives: the seam between its codec and recognition, without I/O, clock, thread.
 
-A codec is driven by `bridge.Bridge`. What the client says is given to `receive`, in the order of its arrival; the
-codec answers with actions, which are done in their order. What comes of them is told in the same order: the events of
-some audio, then that the audio was `taken`; the events of a flush, then that it is `finalized`; and so on. Several
-things may be under way: an event told after a message was received may still belong to audio from before it. Positions
-are seconds of audio since the stream was opened.
+A codec is driven by `adapter.ProtocolAdapter`. Each message of the client is given to `receive`, in order of arrival.
+The codec answers with actions, which are done in their order. Their results come in the same order: the events of some
+audio, then that the audio was `taken`; the events of a flush, then that it is `finalized`; and so on. Several actions
+may be under way: an event that follows a message may still belong to audio from before it. Positions are seconds of
+audio since the stream was opened.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
 
 from streaming_asr.events import Event
-from streaming_asr_server.connection.outbox import HangUp, Send
+from streaming_asr_server.connection.outbox import Close, Send
 
 HOTWORD_WEIGHT: Final = 10.0
 """The weight of a hotword whose protocol has no weights."""
@@ -37,12 +37,12 @@ class AudioFormat:
     """One recognition per channel instead of their mean; events then carry the channel's number."""
 
 
-# Actions: what is done for the codec, beside `Send` and `HangUp`.
+# Actions: what is done for the codec, beside `Send` and `Close`.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Open:
-    """Begin recognition, once; it comes before everything else but `Send` and `HangUp`."""
+class OpenStream:
+    """Begin recognition, once; it comes before everything else but `Send` and `Close`."""
 
     audio: AudioFormat
     hotwords: Mapping[str, float] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
+class PushAudio:
     """A piece of audio as it came; `channel` where a protocol sends each channel in messages of its own."""
 
     data: bytes
@@ -62,14 +62,14 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
-class Finalize:
+class EndUtterance:
     """End the utterance now (of one channel or of all), answered by `finalized`; the stream stays open."""
 
     channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class EndStream:
     """Flush everything and end recognition, answered by `finished`."""
 
 
@@ -87,17 +87,17 @@ class UpdateSilence:
     silence_ms: int | None
 
 
-def hang_up(code: int, reason: str) -> HangUp:
+def close_with(code: int, reason: str) -> Close:
     """A close whose reason has at most the 123 bytes that fit (RFC 6455, section 5.5)."""
-    return HangUp(code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
+    return Close(code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
 
 
-Action: TypeAlias = Open | Audio | Finalize | Finish | UpdateHotwords | UpdateSilence | Send | HangUp
-Outgoing: TypeAlias = Send | HangUp
+Action: TypeAlias = OpenStream | PushAudio | EndUtterance | EndStream | UpdateHotwords | UpdateSilence | Send | Close
+Outgoing: TypeAlias = Send | Close
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class CodecFailure:
     """What went wrong.
 
     `audio`: it cannot be decoded, the stream goes on without that piece. All others end the connection: a `request`
@@ -108,7 +108,7 @@ class Failure:
     message: str
 
 
-class Codec(Protocol):
+class ForeignCodec(Protocol):
     """One connection of one wire protocol, from its first message to its close."""
 
     def greeting(self) -> Sequence[Outgoing]:
@@ -124,13 +124,13 @@ class Codec(Protocol):
         """Recognition said something; channel 0 unless channels are separate."""
 
     def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
-        """So many more `Audio` actions were recognized; all their events were told."""
+        """So many more `PushAudio` actions were recognized; all their events were told."""
 
     def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
-        """A `Finalize` is done."""
+        """An `EndUtterance` is done."""
 
     def finished(self, position: float) -> Sequence[Outgoing]:
-        """The `Finish` is done."""
+        """The `EndStream` is done."""
 
-    def failed(self, failure: Failure) -> Sequence[Outgoing]:
-        """Something could not be done; ends with a `HangUp`, unless the failure is in the audio."""
+    def failed(self, failure: CodecFailure) -> Sequence[Outgoing]:
+        """Something could not be done; ends with a `Close`, unless the failure is in the audio."""

@@ -22,10 +22,10 @@ from streaming_asr.protocol import (
     Update,
 )
 from streaming_asr.protocol.messages import Caution
-from streaming_asr_server.connection.connection import Tell
-from streaming_asr_server.connection.outbox import HangUp, Outgoing, Send
+from streaming_asr_server.connection.connection import ToStream
+from streaming_asr_server.connection.outbox import Close, Outgoing, Send
 from streaming_asr_server.sessions.registry import Opened
-from streaming_asr_server.sessions.session import Heard, Outcome
+from streaming_asr_server.sessions.session import Outcome, SessionEvent
 
 _ACKNOWLEDGEMENT_SECONDS: Final = 1.0
 """So much audio, at least, between two acknowledgements that no final carries."""
@@ -49,9 +49,9 @@ class NativeCodec:
         self._acknowledged = 0
         self._told = 0
 
-    def receive(self, data: str | bytes) -> Sequence[Tell]:
+    def receive(self, data: str | bytes) -> Sequence[ToStream]:
         message = self._end.receive(data)
-        return [] if message is None else [Tell(message)]
+        return [] if message is None else [ToStream(message)]
 
     def opened(self, stream: int, opened: Opened) -> Sequence[Outgoing]:
         session = opened.session
@@ -65,15 +65,15 @@ class NativeCodec:
             unspellable=session.unspellable,
             limits=self._limits,
         )
-        return [self._send(started), *(self._event(heard) for heard in opened.missed)]
+        return [self._send(started), *(self._event(item) for item in opened.missed)]
 
     def outcome(self, stream: int, outcome: Outcome) -> Sequence[Outgoing]:
-        messages = [self._event(heard) for heard in outcome.heard]
+        messages = [self._event(item) for item in outcome.events]
         messages += self._acknowledgement(outcome)
         match outcome.cause:
             case Finish():
                 duration = outcome.samples / self._options.sample_rate
-                return [*messages, self._send(Finished(outcome.samples, duration)), HangUp()]
+                return [*messages, self._send(Finished(outcome.samples, duration)), Close()]
             case Update():
                 messages += self._caution()
         return messages
@@ -81,17 +81,17 @@ class NativeCodec:
     def failed(self, error: ProtocolError) -> Sequence[Outgoing]:
         text = self._end.fail(error)
         last = [] if text is None else [Send(text)]
-        return [*last, HangUp(error.kind.close_code, error.code)]
+        return [*last, Close(error.kind.close_code, error.code)]
 
     def _send(self, message: ServerMessage, replaces: int | None = None) -> Send:
         return Send(self._end.send(message), replaces)
 
-    def _event(self, heard: Heard) -> Send:
-        event = self._trimmed(heard.event)
+    def _event(self, item: SessionEvent) -> Send:
+        event = self._trimmed(item.event)
         match event:
             case FinalEvent():
-                self._acknowledged = max(self._acknowledged, heard.acknowledged)
-                return self._send(AcknowledgedFinal(event, heard.acknowledged))
+                self._acknowledged = max(self._acknowledged, item.acknowledged)
+                return self._send(AcknowledgedFinal(event, item.acknowledged))
             case Partial(utterance=utterance):
                 return self._send(event, replaces=utterance)
         return self._send(event)

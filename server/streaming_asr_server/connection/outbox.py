@@ -20,14 +20,14 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class HangUp:
+class Close:
     """Close the websocket, once everything before has been sent."""
 
     code: int = 1000
     reason: str = ""
 
 
-Outgoing: TypeAlias = Send | HangUp
+Outgoing: TypeAlias = Send | Close
 
 
 class Outbox:
@@ -49,14 +49,14 @@ class Outbox:
         return len(self._waiting) > self._maximum
 
     def put(self, messages: Iterable[Outgoing]) -> None:
-        """Add messages; after a HangUp, no more are taken."""
+        """Add messages; after a Close, no more are taken."""
         for message in messages:
             if self._ended:
                 return
             if isinstance(message, Send) and message.replaces is not None:
                 self._drop(message.replaces)
             self._waiting.append(message)
-            if isinstance(message, HangUp):
+            if isinstance(message, Close):
                 self.close()
         self._changed.set()
 

@@ -1,4 +1,4 @@
-"""The way of every websocket up to its codec: origin, key, a free place; then the upgrade; then its own business."""
+"""From a request for a websocket to its connection: origin, key, a free place, the upgrade, then its codec."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from starlette.websockets import WebSocket
 from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal, chosen_subprotocol, origin_allowed, presented_key
-from streaming_asr_server.connection.connection import Codec, Pump, PumpRules
+from streaming_asr_server.connection.connection import Codec, Connection, ConnectionRules
 from streaming_asr_server.connection.native import NativeCodec
 from streaming_asr_server.connection.outbox import Outgoing
+from streaming_asr_server.connection.transport import Transport, WebSocketTransport
 from streaming_asr_server.service import Service
 from streaming_asr_server.sessions.registry import Opened
+from streaming_asr_server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ Serve: TypeAlias = Callable[[WebSocket, Principal], Awaitable[ProtocolError | No
 """Accepts a websocket and serves it to its end; returns the error that ended it, if one did."""
 
 Deny: TypeAlias = Callable[[Refusal], Response]
-"""How a protocol says no before the upgrade."""
+"""How a protocol writes a refusal before the upgrade."""
 
 
 def refusal_response(refusal: Refusal) -> Response:
@@ -60,7 +62,7 @@ async def serve_websocket(
 ) -> None:
     """Let a websocket in, or refuse it in HTTP before the upgrade; `serve` has to accept it.
 
-    Cancelled, the place is free again.
+    Cancelling it frees the place.
     """
     try:
         check_origin(service, websocket)
@@ -70,23 +72,33 @@ async def serve_websocket(
             _log_end(websocket, principal, error)
     except Refusal as refusal:
         service.metrics.refused.labels(refusal.code).inc()
-        await _deny(websocket, deny(refusal))
+        await send_denial(websocket, deny(refusal))
 
 
-async def serve_codec(
+async def accept(
     service: Service,
     websocket: WebSocket,
+    *,
+    subprotocol: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> WebSocketTransport:
+    """Complete the upgrade, if the model is loaded. Raises Refusal."""
+    service.check_loaded()
+    return await WebSocketTransport.accept(websocket, subprotocol=subprotocol, headers=headers)
+
+
+async def serve_transport(
+    service: Service,
+    transport: Transport,
     principal: Principal,
     codec: Codec,
     *,
-    rules: PumpRules | None = None,
+    rules: ConnectionRules | None = None,
     greeting: Sequence[Outgoing] = (),
-    subprotocol: str | None = None,
-    headers: Mapping[str, str] | None = None,
 ) -> ProtocolError | None:
-    """Accept a websocket, say the greeting, and pump it through a codec to its end.
+    """Send the greeting and run a connection to its end; `rules` None are the server's own.
 
-    `rules` None are the server's own. Returns the error that ended the connection, if one did.
+    Returns the error that ended the connection, if one did.
     """
     meter, sessions = service.meter(principal), service.sessions
 
@@ -95,18 +107,26 @@ async def serve_codec(
         service.metrics.opened.labels(opened.resumed).inc()
         return opened
 
-    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
-    await websocket.accept(subprotocol, pairs)
-    pump = Pump(websocket, codec, sessions=sessions, open_session=open_session, rules=rules or service.pump_rules)
-    pump.outbox.put(greeting)
-    service.connections.add(pump.fail)
+    rules = rules or connection_rules(service.settings)
+    connection = Connection(transport, codec, sessions=sessions, open_session=open_session, rules=rules)
+    connection.outbox.put(greeting)
+    service.connections.add(connection.fail)
     try:
-        error = await pump.run()
+        error = await connection.run()
     finally:
-        service.connections.discard(pump.fail)
+        service.connections.discard(connection.fail)
     if error is not None:
         meter.error(error)
     return error
+
+
+def connection_rules(settings: Settings) -> ConnectionRules:
+    """The timeouts that the options ask for."""
+    return ConnectionRules(
+        start_seconds=settings.start_seconds,
+        idle_seconds=settings.idle_seconds,
+        write_seconds=settings.write_seconds,
+    )
 
 
 async def serve_native(service: Service, websocket: WebSocket) -> None:
@@ -115,12 +135,13 @@ async def serve_native(service: Service, websocket: WebSocket) -> None:
     async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
         codec = NativeCodec(model=service.recognition.name, limits=service.limits)
         subprotocol = chosen_subprotocol(websocket.scope.get("subprotocols", ()))
-        return await serve_codec(service, websocket, principal, codec, subprotocol=subprotocol)
+        transport = await accept(service, websocket, subprotocol=subprotocol)
+        return await serve_transport(service, transport, principal, codec)
 
     await serve_websocket(service, websocket, serve)
 
 
-async def _deny(websocket: WebSocket, response: Response) -> None:
+async def send_denial(websocket: WebSocket, response: Response) -> None:
     """Answer in HTTP where the server can, else refuse without a reason."""
     if "websocket.http.response" in websocket.scope.get("extensions", {}):
         await websocket.send_denial_response(response)

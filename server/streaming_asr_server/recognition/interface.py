@@ -41,7 +41,7 @@ class RecognitionStream(Protocol):
         """The endpoint rules in force, all of them."""
 
     async def push(self, piece: bytes) -> list[Event]:
-        """Hear whole frames of the declared encoding. Raises AudioError if they cannot be that."""
+        """Take in whole frames of the declared encoding. Raises AudioError if they cannot be that."""
 
     async def finalize(self) -> list[Event]:
         """End the utterance now."""

@@ -1,7 +1,7 @@
-"""A recognizer without a model, for tests of clients and servers: its words tell which audio was heard, and where.
+"""A recognizer without a model, for tests of clients and servers: its words tell which audio came, and where.
 
-Audio is heard in blocks of 100 ms. A block is silent below -40 dB; a loud one is the word `w` and its mean amplitude in
-1/1000, so `tone_words([17, 5])` is heard as "w17 w5". Three silent blocks end an utterance, or the maximum length does.
+Audio is taken in blocks of 100 ms. A block is silent below -40 dB; a loud one is the word `w` and its mean amplitude in
+1/1000, so `tone_words([17, 5])` is recognized as "w17 w5". Three silent blocks end an utterance, or the maximum length.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DEFAULT_RULES: Final[EndpointRules] = MappingProxyType(
 
 
 def tone_words(numbers: Iterable[int], *, sample_rate: int = SAMPLE_RATE) -> Samples:
-    """Audio that is heard as one word `w{number}` per 100 ms; 0 is silence, 11 to 900 are words. Shape (samples,)."""
+    """Audio that is recognized as a word `w{number}` per 100 ms; 0 is silence, 11 to 900 words. Shape (samples,)."""
     levels = np.array([number / 1000 for number in numbers], np.float32)
     samples = np.repeat(levels, sample_rate // 10)
     samples[::2] *= -1
@@ -63,7 +63,7 @@ class ScriptedStream:
         await asyncio.sleep(self._delay())
         if self._finished:
             raise StreamClosedError("the stream was finished")
-        return self._hear(self._input.push(piece))
+        return self._recognize(self._input.push(piece))
 
     async def finalize(self) -> list[Event]:
         return self._end("finalize")
@@ -71,7 +71,7 @@ class ScriptedStream:
     async def finish(self) -> list[Event]:
         await asyncio.sleep(self._delay())
         self._finished = True
-        return [*self._hear(self._input.finish()), *self._end("finish")]
+        return [*self._recognize(self._input.finish()), *self._end("finish")]
 
     async def update(self, update: Update) -> None:
         if update.hotwords is not None:
@@ -81,7 +81,7 @@ class ScriptedStream:
     def close(self) -> None:
         self.closed = True
 
-    def _hear(self, samples: Samples) -> list[Event]:
+    def _recognize(self, samples: Samples) -> list[Event]:
         self._pending = np.concatenate([self._pending, samples])
         events: list[Event] = []
         while len(self._pending) >= (size := BLOCK - self._position % BLOCK):

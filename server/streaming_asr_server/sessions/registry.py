@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from streaming_asr.protocol import Clock, ProtocolError, Resume, Resumed, Start
 from streaming_asr_server.recognition.interface import Recognition
-from streaming_asr_server.sessions.session import Heard, Meter, Session, SessionRules
+from streaming_asr_server.sessions.session import Meter, ServerSession, SessionEvent, SessionRules
 
 OpenSession: TypeAlias = Callable[[Start], "Opened"]
 """What a connection is given to open a stream with; raises OptionError or ProtocolError."""
@@ -19,16 +19,16 @@ OpenSession: TypeAlias = Callable[[Start], "Opened"]
 class Opened:
     """A session for a connection; `first_sample` is what it wants next, `missed` what the client may not have heard."""
 
-    session: Session
+    session: ServerSession
     first_sample: int
     resumed: Resumed
-    missed: tuple[Heard, ...] = ()
+    missed: tuple[SessionEvent, ...] = ()
 
 
-class Sessions:
+class SessionRegistry:
     """All sessions of a server.
 
-    A session whose connection is lost waits `resume_seconds` for another; at most `maximum_parked` wait, the one that
+    A session whose connection is lost waits `resume_seconds` for another; at most `maximum_waiting` wait, the one that
     has waited longest has to go first.
     """
 
@@ -38,14 +38,14 @@ class Sessions:
         *,
         rules: SessionRules,
         resume_seconds: float = 30.0,
-        maximum_parked: int = 64,
+        maximum_waiting: int = 64,
     ) -> None:
         self.resume_seconds: Final = resume_seconds
         self._recognition = recognition
         self._rules = rules
-        self._maximum_parked = maximum_parked
-        self._sessions: dict[str, Session] = {}
-        self._parked: dict[str, asyncio.TimerHandle] = {}
+        self._maximum_waiting = maximum_waiting
+        self._sessions: dict[str, ServerSession] = {}
+        self._waiting: dict[str, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -64,24 +64,24 @@ class Sessions:
         session = self._sessions.get(resume.session)
         if session is not None and session.owner == owner:
             if session.remembers(resume.utterance) and session.same_audio(start):
-                self._unpark(session)
+                self._stop_waiting(session)
                 return Opened(session, session.received, "session", session.missed(resume.utterance))
             self.discard(session)
         return Opened(self._new(start, owner, meter, resume), resume.acknowledged, "position")
 
-    def park(self, session: Session) -> None:
+    def keep(self, session: ServerSession) -> None:
         """Keep a session whose connection was lost."""
         if not session.alive or self.resume_seconds <= 0:
             self.discard(session)
             return
-        while len(self._parked) >= self._maximum_parked:
-            self.discard(self._sessions[next(iter(self._parked))])
+        while len(self._waiting) >= self._maximum_waiting:
+            self.discard(self._sessions[next(iter(self._waiting))])
         loop = asyncio.get_running_loop()
-        self._parked[session.id] = loop.call_later(self.resume_seconds, self.discard, session)
+        self._waiting[session.id] = loop.call_later(self.resume_seconds, self.discard, session)
 
-    def discard(self, session: Session) -> None:
+    def discard(self, session: ServerSession) -> None:
         """Forget a session and end its worker in the background."""
-        self._unpark(session)
+        self._stop_waiting(session)
         if self._sessions.pop(session.id, None) is not None:
             task = asyncio.get_running_loop().create_task(session.close())
             self._closing.add(task)
@@ -93,14 +93,14 @@ class Sessions:
             self.discard(session)
         await asyncio.gather(*self._closing)
 
-    def _new(self, start: Start, owner: str, meter: Meter, resume: Resume | None = None) -> Session:
+    def _new(self, start: Start, owner: str, meter: Meter, resume: Resume | None = None) -> ServerSession:
         first_sample = resume.acknowledged if resume else 0
         first_utterance = resume.utterance if resume else 0
         position = Clock(start.sample_rate).from_client(first_sample)
         if position is None:
             raise ProtocolError("bad_option", f"resume.acknowledged is {first_sample}; that was never acknowledged")
         stream = self._recognition.open(start, first_sample=position, first_utterance=first_utterance)
-        session = Session(
+        session = ServerSession(
             stream,
             start,
             owner=owner,
@@ -112,7 +112,7 @@ class Sessions:
         self._sessions[session.id] = session
         return session
 
-    def _unpark(self, session: Session) -> None:
-        timer = self._parked.pop(session.id, None)
+    def _stop_waiting(self, session: ServerSession) -> None:
+        timer = self._waiting.pop(session.id, None)
         if timer is not None:
             timer.cancel()

@@ -32,7 +32,7 @@ from streaming_asr_server.sessions.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED: Final = 256
+_HISTORY_LENGTH: Final = 256
 """Events that are kept for a client that comes back; one that missed more starts over at its acknowledgement."""
 
 _PIECE_SECONDS: Final = 0.5
@@ -40,7 +40,7 @@ _PIECE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SessionEvent:
     """An event, and the sample (at the client's rate) before which no audio is needed by one who has the event."""
 
     event: Event
@@ -55,7 +55,7 @@ class Outcome:
     """
 
     cause: ClientMessage
-    heard: tuple[Heard, ...]
+    events: tuple[SessionEvent, ...]
     acknowledged: int
     samples: int
     error: ProtocolError | None = None
@@ -64,7 +64,7 @@ class Outcome:
 class Listener(Protocol):
     """Who is told what came of a session's messages: one connection at a time."""
 
-    def hear(self, outcome: Outcome) -> None:
+    def notify(self, outcome: Outcome) -> None:
         """Take in an outcome; must not raise."""
 
     async def room(self) -> None:
@@ -91,7 +91,7 @@ class SessionRules:
     watchdog: Watchdog = field(default_factory=Watchdog)
 
 
-class Session:
+class ServerSession:
     """One stream with its worker task; connections come and go.
 
     `first_sample` and `first_utterance` say where it goes on if another server began it.
@@ -121,8 +121,8 @@ class Session:
         self._rules = rules
         self._clock = Clock(start.sample_rate)
         self._listener: Listener | None = None
-        self._remembered: deque[Heard] = deque(maxlen=_REMEMBERED)
-        self._first_remembered = first_utterance
+        self._history: deque[SessionEvent] = deque(maxlen=_HISTORY_LENGTH)
+        self._first_history = first_utterance
         rate = start.sample_rate * start.frame_bytes
         self._rate_bytes = rate
         self._piece_bytes = round(_PIECE_SECONDS * start.sample_rate) * start.frame_bytes
@@ -160,23 +160,23 @@ class Session:
 
     def remembers(self, utterance: int) -> bool:
         """Whether everything from this utterance on can be told again."""
-        return self.alive and utterance >= self._first_remembered
+        return self.alive and utterance >= self._first_history
 
     def same_audio(self, start: Start) -> bool:
         """Whether this start declares the audio that the session hears."""
         mine = self.options
         return (mine.encoding, mine.sample_rate, mine.channels) == (start.encoding, start.sample_rate, start.channels)
 
-    def missed(self, utterance: int) -> tuple[Heard, ...]:
+    def missed(self, utterance: int) -> tuple[SessionEvent, ...]:
         """What a client that has the end of every utterance before this one may have missed, without partials."""
-        return tuple(heard for heard in self._remembered if heard.event.utterance >= utterance)
+        return tuple(item for item in self._history if item.event.utterance >= utterance)
 
     def attach(self, listener: Listener) -> None:
         """From now on tell this listener; the one before is told that it was superseded."""
         previous, self._listener = self._listener, listener
         if previous is not None:
             error = ProtocolError("superseded", "the session goes on over another connection")
-            previous.hear(Outcome(Start(), (), self.acknowledged, self._decoded, error))
+            previous.notify(Outcome(Start(), (), self.acknowledged, self._decoded, error))
 
     def detach(self, listener: Listener) -> bool:
         """Stop telling this listener; False if it had been superseded already."""
@@ -196,7 +196,7 @@ class Session:
         while self.alive:
             message = await self._inbox.get()
             for outcome in await self._outcomes(message):
-                self._tell(outcome)
+                self._notify(outcome)
             if self._listener is not None:
                 await self._listener.room()
 
@@ -250,8 +250,8 @@ class Session:
         except ProtocolError as error:
             last = self._outcome(message, await self._stream.finish())
             return [last, self._ended(message, error)]
-        heard = self._decoded * SAMPLE_RATE // self.options.sample_rate
-        self._rules.watchdog.check(self.options, heard=heard, acknowledged=self._stream.acknowledged)
+        decoded = self._decoded * SAMPLE_RATE // self.options.sample_rate
+        self._rules.watchdog.check(self.options, decoded=decoded, acknowledged=self._stream.acknowledged)
         return []
 
     def _check_length(self) -> None:
@@ -264,31 +264,31 @@ class Session:
     def _outcome(self, cause: ClientMessage, events: list[Event]) -> Outcome:
         acknowledged = self._clock.to_client(self._stream.acknowledged)
         self.acknowledged = max(self.acknowledged, min(acknowledged, self._decoded))
-        heard = tuple(self._heard(events))
-        for item in heard:
+        items = tuple(self._with_positions(events))
+        for item in items:
             self._meter.event(item.event)
             if not isinstance(item.event, Partial):
                 self._remember(item)
-        return Outcome(cause, heard, self.acknowledged, self._decoded)
+        return Outcome(cause, items, self.acknowledged, self._decoded)
 
-    def _heard(self, events: list[Event]) -> list[Heard]:
+    def _with_positions(self, events: list[Event]) -> list[SessionEvent]:
         """Every event with the audio that it settles; only what a final says of that is ever sent."""
         queued = self.queued_seconds
         finals = [event for event in events if isinstance(event, FinalEvent)]
         # Two finals in one answer are rare; one who has only the first may go on between their words.
         gaps = {this.utterance: (this.end + following.start) / 2 for this, following in pairwise(finals)}
-        heard = []
+        items = []
         for event in events:
             settled = self.acknowledged
             if isinstance(event, FinalEvent) and event.utterance in gaps:
                 settled = min(settled, self._clock.to_client(int(gaps[event.utterance] * SAMPLE_RATE)))
-            heard.append(Heard(replace(event, lag=event.lag + queued), settled))
-        return heard
+            items.append(SessionEvent(replace(event, lag=event.lag + queued), settled))
+        return items
 
-    def _remember(self, heard: Heard) -> None:
-        if len(self._remembered) == _REMEMBERED:
-            self._first_remembered = self._remembered[0].event.utterance + 1
-        self._remembered.append(heard)
+    def _remember(self, item: SessionEvent) -> None:
+        if len(self._history) == _HISTORY_LENGTH:
+            self._first_history = self._history[0].event.utterance + 1
+        self._history.append(item)
 
     def _ended(self, cause: ClientMessage, error: ProtocolError) -> Outcome:
         self.alive = False
@@ -296,6 +296,6 @@ class Session:
             self._meter.error(error)
         return Outcome(cause, (), self.acknowledged, self._decoded, error)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _notify(self, outcome: Outcome) -> None:
         if self._listener is not None:
-            self._listener.hear(outcome)
+            self._listener.notify(outcome)

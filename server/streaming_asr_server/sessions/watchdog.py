@@ -1,4 +1,4 @@
-"""Sees when a stream stands still: audio goes in, and nothing is ever decoded."""
+"""Detects a stream that stands still: audio goes in, and nothing becomes final."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_UTTERANCE_MS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """Two rules: one piece takes at most `answer_seconds`; and what was heard becomes final sooner or later.
+    """Two rules: one piece takes at most `answer_seconds`; and what was decoded becomes final sooner or later.
 
     Nothing may stay undecided for longer than the longest utterance and `slack_seconds`.
     """
@@ -21,9 +21,9 @@ class Watchdog:
     answer_seconds: float = 20.0
     slack_seconds: float = 30.0
 
-    def check(self, start: Start, *, heard: int, acknowledged: int) -> None:
+    def check(self, start: Start, *, decoded: int, acknowledged: int) -> None:
         """Both in samples at 16 kHz. Raises ProtocolError "stalled"."""
         longest = (start.endpoint.get("maximum_length_ms") or _LONGEST_UTTERANCE_MS) / 1000
-        undecided = heard - acknowledged
+        undecided = decoded - acknowledged
         if undecided > (longest + self.slack_seconds) * SAMPLE_RATE:
             raise ProtocolError("stalled", f"{seconds(undecided):.0f} s of audio were heard and did not become words")

@@ -1,4 +1,4 @@
-"""A codec on the pump: what is told to it, and in which order, whatever is under way."""
+"""A foreign codec on a connection: what it is told, and in which order, whatever is under way."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streaming_asr_server.adapter.adapter import USUAL_SILENCE_MS, Bridge
+from streaming_asr_server.adapter.adapter import USUAL_SILENCE_MS, ProtocolAdapter
 from streaming_asr_server.adapter.interface import (
     Action,
-    Audio,
     AudioFormat,
-    Failure,
-    Finalize,
-    Finish,
-    Open,
+    CodecFailure,
+    EndStream,
+    EndUtterance,
+    OpenStream,
     Outgoing,
+    PushAudio,
     UpdateHotwords,
     UpdateSilence,
 )
-from streaming_asr_server.connection.connection import Instruction, Reply, Tell
+from streaming_asr_server.connection.connection import Instruction, ToClient, ToStream
 from streaming_asr_server.connection.outbox import Send
 from streaming_asr_server.sessions.session import Outcome
 
@@ -58,7 +58,7 @@ class Noting:
     def finished(self, position: float) -> Sequence[Outgoing]:
         return self._note("finished", position)
 
-    def failed(self, failure: Failure) -> Sequence[Outgoing]:
+    def failed(self, failure: CodecFailure) -> Sequence[Outgoing]:
         return self._note(failure.kind)
 
     def _note(self, *words: object) -> Sequence[Outgoing]:
@@ -71,7 +71,7 @@ class Rig:
 
     def __init__(self, *actions: Action) -> None:
         self.codec = Noting(actions)
-        self.bridge = Bridge(self.codec)
+        self.bridge = ProtocolAdapter(self.codec)
         self.waiting: dict[int, list[native.ClientMessage]] = {}
         self.opened: dict[int, native.Start] = {}
         self.decoded: dict[int, int] = {}
@@ -80,9 +80,9 @@ class Rig:
         """The next action of the codec."""
         instructions = list(self.bridge.receive(b""))
         for instruction in instructions:
-            if isinstance(instruction, Tell) and isinstance(instruction.message, native.Start):
+            if isinstance(instruction, ToStream) and isinstance(instruction.message, native.Start):
                 self.opened[instruction.stream] = instruction.message
-            elif isinstance(instruction, Tell):
+            elif isinstance(instruction, ToStream):
                 self.waiting.setdefault(instruction.stream, []).append(instruction.message)
         return instructions
 
@@ -102,12 +102,12 @@ class Rig:
 
 
 SECOND = np.zeros(16_000, "<i2").tobytes()
-MONO = Open(audio=AudioFormat())
-STEREO = Open(audio=AudioFormat(channels=2, separate=True))
+MONO = OpenStream(audio=AudioFormat())
+STEREO = OpenStream(audio=AudioFormat(channels=2, separate=True))
 
 
 def test_answers_come_when_their_audio_is_done_and_not_before() -> None:
-    rig = Rig(MONO, Audio(SECOND), Finalize(), Audio(SECOND), Finish())
+    rig = Rig(MONO, PushAudio(SECOND), EndUtterance(), PushAudio(SECOND), EndStream())
     for _ in range(5):
         rig.step()
     assert rig.codec.noted == []
@@ -121,18 +121,18 @@ def test_answers_come_when_their_audio_is_done_and_not_before() -> None:
 
 
 def test_a_flush_before_any_audio_is_answered_at_once() -> None:
-    rig = Rig(MONO, Finalize())
+    rig = Rig(MONO, EndUtterance())
     assert rig.step() == []
-    assert rig.step() == [Reply((Send("finalized None 0.0"),))]
+    assert rig.step() == [ToClient((Send("finalized None 0.0"),))]
 
 
 def test_each_piece_is_counted_although_pieces_are_joined_on_the_way() -> None:
-    rig = Rig(MONO, Audio(SECOND), Audio(SECOND[:1]), Audio(b""), Audio(SECOND[1:]))
+    rig = Rig(MONO, PushAudio(SECOND), PushAudio(SECOND[:1]), PushAudio(b""), PushAudio(SECOND[1:]))
     assert sum(int(note.split()[1]) for note in rig.run()) == 4
 
 
 def test_channels_are_streams_and_a_flush_waits_for_all_of_them() -> None:
-    rig = Rig(STEREO, Audio(SECOND), Finalize(), Finalize(1))
+    rig = Rig(STEREO, PushAudio(SECOND), EndUtterance(), EndUtterance(1))
     for _ in range(4):
         rig.step()
     assert list(rig.opened) == [0, 1]
@@ -146,10 +146,10 @@ def test_channels_are_streams_and_a_flush_waits_for_all_of_them() -> None:
 
 
 def test_what_streams_are_opened_with() -> None:
-    wanted = Open(
+    wanted = OpenStream(
         audio=AudioFormat("mulaw", 8_000), hotwords={"Ada": 3.0}, silence_ms=500, language="en", alternatives=2
     )
-    rig = Rig(wanted, Audio(bytes(800)), UpdateHotwords({"Bob": 1.0}), UpdateSilence(None), UpdateSilence(300))
+    rig = Rig(wanted, PushAudio(bytes(800)), UpdateHotwords({"Bob": 1.0}), UpdateSilence(None), UpdateSilence(300))
     for _ in range(5):
         rig.step()
     start = rig.opened[0]
@@ -167,7 +167,7 @@ def test_the_usual_silence_is_that_of_the_library() -> None:
 
 
 def test_changes_before_the_streams_are_known_are_kept_for_them() -> None:
-    rig = Rig(MONO, UpdateHotwords({"Ada": 1.0}), UpdateSilence(300), Audio(SECOND))
+    rig = Rig(MONO, UpdateHotwords({"Ada": 1.0}), UpdateSilence(300), PushAudio(SECOND))
     rig.run()
     assert rig.opened[0].hotwords == {"Ada": 1.0}
     assert rig.opened[0].endpoint == {"trailing_silence_ms": 300}
@@ -175,7 +175,7 @@ def test_changes_before_the_streams_are_known_are_kept_for_them() -> None:
 
 def test_bad_audio_is_a_failure_of_the_audio_only() -> None:
     nan = np.full(4, np.nan, "<f4").tobytes()
-    rig = Rig(Open(audio=AudioFormat("float32")), Audio(nan), Audio(bytes(64_000)))
+    rig = Rig(OpenStream(audio=AudioFormat("float32")), PushAudio(nan), PushAudio(bytes(64_000)))
     assert rig.run() == ["audio", "taken 1 1.0"]
 
 
@@ -204,8 +204,13 @@ PIECES = st.lists(st.sampled_from(["audio", "one", "all", "zero"]), max_size=12)
 @settings(max_examples=50, deadline=None)
 @given(PIECES, st.randoms(use_true_random=False))
 def test_everything_asked_for_is_answered_once_and_in_order(kinds: list[str], random: object) -> None:
-    actions: dict[str, Action] = {"audio": Audio(SECOND), "one": Finalize(1), "all": Finalize(), "zero": Finalize(0)}
-    rig = Rig(STEREO, *(actions[kind] for kind in kinds), Finish())
+    actions: dict[str, Action] = {
+        "audio": PushAudio(SECOND),
+        "one": EndUtterance(1),
+        "all": EndUtterance(),
+        "zero": EndUtterance(0),
+    }
+    rig = Rig(STEREO, *(actions[kind] for kind in kinds), EndStream())
     while rig.codec.actions or any(rig.waiting.values()):
         ready = [stream for stream, messages in rig.waiting.items() if messages]
         if rig.codec.actions and (not ready or random.random() < 0.5):  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from streaming_asr_client import ClientOptions, connect
-from streaming_asr_server.connection.outbox import HangUp, Outbox, Send
+from streaming_asr_server.connection.outbox import Close, Outbox, Send
 from streaming_asr_server.local import LocalServer, local_server
 from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.sessions.inbox import Inbox
@@ -30,7 +30,7 @@ async def sent_until_held_back(client: Raw) -> int:
     """Bytes that a client could send before it had to wait for more than half a second."""
     for sent in range(0, TEN_MINUTES, 1 << 18):
         try:
-            await asyncio.wait_for(client.say(bytes(1 << 18)), 0.5)
+            await asyncio.wait_for(client.send(bytes(1 << 18)), 0.5)
         except TimeoutError:
             return sent
     return TEN_MINUTES
@@ -43,7 +43,7 @@ async def test_a_fast_sender_is_really_held_back_by_the_socket() -> None:
     async with local_server(lambda: recognition, settings) as server, AsyncExitStack() as stack:
         server.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         client = await stack.enter_async_context(raw(server.url))
-        await client.say({"type": "start"})
+        await client.send({"type": "start"})
         sent = await sent_until_held_back(client)
         (session,) = server.service.sessions._sessions.values()
         held = session.received * 2
@@ -56,7 +56,7 @@ async def test_a_fast_sender_is_really_held_back_by_the_socket() -> None:
 async def test_a_held_sender_does_no_harm_to_others() -> None:
     recognition = ScriptedRecognition()
     async with local_server(lambda: recognition, Settings(inbox_seconds=1)) as server, raw(server.url) as client:
-        await client.say({"type": "start"})
+        await client.send({"type": "start"})
         flood = asyncio.create_task(flooding(client))
         assert finals(await events_of(server.url, tone_words([17, 18]))) == [(0, "w17 w18", 0.0, 0.2)]
         flood.cancel()
@@ -65,19 +65,18 @@ async def test_a_held_sender_does_no_harm_to_others() -> None:
 
 async def flooding(client: Raw) -> None:
     while True:
-        await client.say(bytes(100_000))
+        await client.send(bytes(100_000))
         await asyncio.sleep(0)
 
 
 async def test_a_flood_of_commands_is_held_back_too() -> None:
     recognition = ScriptedRecognition(delay=3_600)
     async with local_server(lambda: recognition, Settings(stall_seconds=7_200)) as server, raw(server.url) as client:
-        await client.say({"type": "start"}, bytes(3_200))
+        await client.send({"type": "start"}, bytes(3_200))
         for _ in range(2_000):
-            await client.say({"type": "finalize"})
-        await asyncio.sleep(0.1)
+            await client.send({"type": "finalize"})
         (session,) = server.service.sessions._sessions.values()
-        assert session._inbox.full
+        await until(lambda: session._inbox.full)
         assert len(session._inbox._messages) <= 257
 
 
@@ -107,18 +106,18 @@ async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_
     server_settings = Settings(write_seconds=0.5)
     async with local_server(ScriptedRecognition, server_settings) as server:
         client = await slow_client(server)
-        await client.say({"type": "start", "word_times": True})
+        await client.send({"type": "start", "word_times": True})
 
         async def send() -> None:
             for start in range(0, len(audio), 64_000):
-                await client.say(audio[start : start + 64_000])
+                await client.send(audio[start : start + 64_000])
 
         sending = asyncio.create_task(send())
         await until(lambda: waiting_messages(server) > 256)
         await asyncio.sleep(2 * server_settings.write_seconds)
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-        heard, code = await client.hear_out()
+        heard, code = await client.receive_all()
         told = [message for message in heard if message["type"] == "final"]
         assert (heard[-1]["code"], heard[-1]["resumable"], code) == ("slow_reader", True, 4408)
         assert server.service.metrics.errors.labels("slow_reader", "client")._value.get() == 1
@@ -126,12 +125,12 @@ async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_
         session = heard[0]["session"]
         resume = {"session": session, "acknowledged": acknowledged, "utterance": len(told)}
         async with raw(server.url) as again:
-            await again.say({"type": "start", "resume": resume})
-            first = (await again.hear("started"))["first_sample"]
-            rest = asyncio.create_task(again.hear_out())
+            await again.send({"type": "start", "resume": resume})
+            first = (await again.receive("started"))["first_sample"]
+            rest = asyncio.create_task(again.receive_all())
             for start in range(2 * first, len(audio), 64_000):
-                await again.say(audio[start : start + 64_000])
-            await again.say({"type": "finish"})
+                await again.send(audio[start : start + 64_000])
+            await again.send({"type": "finish"})
             told += [message for message in (await rest)[0] if message["type"] == "final"]
     assert [message["text"] for message in told] == [f"w{number}" for number in blocks if number]
 
@@ -143,10 +142,10 @@ async def test_partials_give_way_in_the_outbox_and_finals_do_not() -> None:
     waiting = asyncio.create_task(outbox.room())
     await asyncio.sleep(0)
     assert not waiting.done()
-    outbox.put([Send("newest partial", 2), HangUp(), Send("too late")])
+    outbox.put([Send("newest partial", 2), Close(), Send("too late")])
     said = [await outbox.get() for _ in range(5)]
     await waiting
-    assert said == [Send("final 0"), Send("newer partial", 1), Send("final 1"), Send("newest partial", 2), HangUp()]
+    assert said == [Send("final 0"), Send("newer partial", 1), Send("final 1"), Send("newest partial", 2), Close()]
 
 
 async def test_the_inbox_joins_audio_up_to_a_piece_and_keeps_commands_in_their_places() -> None:

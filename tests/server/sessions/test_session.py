@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from streaming_asr_server.recognition.scripted import ScriptedRecognition
-from streaming_asr_server.sessions.registry import Sessions
-from streaming_asr_server.sessions.session import Outcome, Session, SessionRules
+from streaming_asr_server.sessions.registry import SessionRegistry
+from streaming_asr_server.sessions.session import Outcome, ServerSession, SessionRules
 from streaming_asr_server.sessions.watchdog import Watchdog
 
 from streaming_asr.audio.samples import SAMPLE_RATE
@@ -36,7 +36,7 @@ class Listener:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
 
-    def hear(self, outcome: Outcome) -> None:
+    def notify(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
 
     async def room(self) -> None: ...
@@ -44,13 +44,13 @@ class Listener:
 
 @asynccontextmanager
 async def sessions(
-    recognition: ScriptedRecognition | None = None, *, resume_seconds: float = 30, parked: int = 2
-) -> AsyncIterator[Sessions]:
-    store = Sessions(
+    recognition: ScriptedRecognition | None = None, *, resume_seconds: float = 30, waiting: int = 2
+) -> AsyncIterator[SessionRegistry]:
+    store = SessionRegistry(
         recognition or ScriptedRecognition(),
         rules=SessionRules(),
         resume_seconds=resume_seconds,
-        maximum_parked=parked,
+        maximum_waiting=waiting,
     )
     try:
         yield store
@@ -58,7 +58,7 @@ async def sessions(
         await store.close()
 
 
-async def heard(session: Session, *pieces: bytes) -> Listener:
+async def heard(session: ServerSession, *pieces: bytes) -> Listener:
     """Give a session audio and the end of it, and wait until it has said everything."""
     listener = Listener()
     session.attach(listener)
@@ -76,7 +76,7 @@ async def test_a_final_acknowledges_the_audio_of_its_words_and_never_more_than_w
     acknowledged = {
         item.event.text: item.acknowledged
         for outcome in listener.outcomes
-        for item in outcome.heard
+        for item in outcome.events
         if isinstance(item.event, Final)
     }
     assert 2 * 1_600 <= acknowledged["w17 w18"] <= 6 * 1_600
@@ -88,9 +88,9 @@ async def test_two_finals_in_one_answer_do_not_acknowledge_each_others_words() -
     async with sessions() as store:
         session = store.open(Start(), owner="a", meter=Meter()).session
         listener = await heard(session, pcm(17, 0, 0, 0, 0))
-        ends = [item for outcome in listener.outcomes for item in outcome.heard if isinstance(item.event, Final)]
+        ends = [item for outcome in listener.outcomes for item in outcome.events if isinstance(item.event, Final)]
         assert len(ends) == 1
-        both = session._heard([final(0, 0.0, 0.1), final(1, 0.3, 0.4)])
+        both = session._with_positions([final(0, 0.0, 0.1), final(1, 0.3, 0.4)])
     assert [item.acknowledged for item in both] == [SAMPLE_RATE * 2 // 10, session.acknowledged]
 
 
@@ -111,17 +111,17 @@ async def test_one_who_missed_more_than_is_remembered_starts_over_at_its_acknowl
     async with sessions() as store:
         session = store.open(Start(), owner="a", meter=Meter()).session
         await heard(session, pcm(*[17, 0, 0, 0] * 200))
-        store.park(session) if session.detach(session._listener) else None  # type: ignore[arg-type]
+        store.keep(session) if session.detach(session._listener) else None  # type: ignore[arg-type]
         resume = Resume(session=session.id, acknowledged=3_200, utterance=3)
         opened = store.open(Start(resume=resume), owner="a", meter=Meter())
     assert (opened.resumed, opened.first_sample, opened.missed) == ("position", 3_200, ())
 
 
 async def test_only_so_many_sessions_wait_and_the_oldest_has_to_go() -> None:
-    async with sessions(parked=2) as store:
+    async with sessions(waiting=2) as store:
         opened = [store.open(Start(), owner="a", meter=Meter()).session for _ in range(3)]
         for session in opened:
-            store.park(session)
+            store.keep(session)
         assert len(store) == 2
         await until(lambda: not opened[0].alive)
         assert opened[1].alive
@@ -132,7 +132,7 @@ async def test_lag_counts_what_waits_before_the_recognizer() -> None:
     async with sessions(recognition) as store:
         session = store.open(Start(), owner="a", meter=Meter()).session
         listener = await heard(session, *[pcm(17) * 10] * 3)
-    partials = [item.event for outcome in listener.outcomes for item in outcome.heard]
+    partials = [item.event for outcome in listener.outcomes for item in outcome.events]
     assert max(event.lag for event in partials) > 1.5
     assert partials[-1].lag < 1
     assert isinstance(partials[-1], SpeechEnded)
@@ -149,9 +149,9 @@ async def test_a_fault_while_nobody_listens_is_counted() -> None:
 
 def test_the_watchdog_barks_when_audio_never_becomes_words() -> None:
     watchdog, start = Watchdog(slack_seconds=30), Start(endpoint={"maximum_length_ms": 10_000})
-    watchdog.check(start, heard=40 * SAMPLE_RATE, acknowledged=0)
+    watchdog.check(start, decoded=40 * SAMPLE_RATE, acknowledged=0)
     with pytest.raises(ProtocolError, match="41 s of audio were heard") as barked:
-        watchdog.check(start, heard=41 * SAMPLE_RATE, acknowledged=0)
+        watchdog.check(start, decoded=41 * SAMPLE_RATE, acknowledged=0)
     assert barked.value.code == "stalled"
 
 

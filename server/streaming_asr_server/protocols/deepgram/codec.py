@@ -22,15 +22,15 @@ from streaming_asr.events import Alternative, Event, Partial, SpeechEnded, Speec
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr_server.adapter.interface import (
     Action,
-    Audio,
-    Failure,
-    Finalize,
-    Finish,
+    CodecFailure,
+    EndStream,
+    EndUtterance,
     Outgoing,
+    PushAudio,
     UpdateHotwords,
-    hang_up,
+    close_with,
 )
-from streaming_asr_server.connection.outbox import HangUp, Send
+from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.protocols.deepgram import messages
 from streaming_asr_server.protocols.deepgram.messages import (
     ClientMessage,
@@ -72,7 +72,7 @@ class _Channel:
 
 
 class DeepgramCodec:
-    """One connection of a Deepgram client; see `codec.Codec` for how it is driven."""
+    """One connection of a Deepgram client; see `ForeignCodec` for how it is driven."""
 
     def __init__(self, listen: Listen, request: Request) -> None:
         self._listen: Final = listen
@@ -97,9 +97,9 @@ class DeepgramCodec:
         self._open = True
         return [self._listen.open(), *actions]
 
-    def _understood(self, message: Audio | ClientMessage) -> Sequence[Action]:
+    def _understood(self, message: PushAudio | ClientMessage) -> Sequence[Action]:
         match message:
-            case Audio(data=data):
+            case PushAudio(data=data):
                 self._hash.update(data)
                 return [message] if data else []
             case KeepAlive():
@@ -108,7 +108,7 @@ class DeepgramCodec:
                 return self._finalize(channel)
             case CloseStream():
                 self._closing = True
-                return [Finish()]
+                return [EndStream()]
             case Configure(keyterms=keyterms):
                 return self._configure(keyterms)
             case Unreadable(text=text, problem=problem):
@@ -118,7 +118,7 @@ class DeepgramCodec:
         if channel is not None and channel >= len(self._channels):
             problem = f"Finalize names channel {channel}; there are {len(self._channels)}, counted from 0"
             return [Send(messages.error("SchemaError", problem))]
-        return [Finalize(channel)]
+        return [EndUtterance(channel)]
 
     def _configure(self, keyterms: tuple[str, ...] | None) -> Sequence[Action]:
         if keyterms is None:
@@ -131,7 +131,7 @@ class DeepgramCodec:
         return [UpdateHotwords(hotwords), Send(messages.configured(self._request, keyterms))]
 
     def separated(self, channels: int) -> None:
-        """See `Codec.separated`."""
+        """See `ForeignCodec.separated`."""
         self._channels = [_Channel(number) for number in range(channels)]
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
@@ -224,16 +224,16 @@ class DeepgramCodec:
         """The summary, and the end."""
         digest, channels = self._hash.hexdigest(), len(self._channels)
         text = messages.metadata(self._request, sha256=digest, duration=position, channels=channels)
-        return [Send(text), HangUp(1000)]
+        return [Send(text), Close(1000)]
 
-    def failed(self, failure: Failure) -> Sequence[Outgoing]:
+    def failed(self, failure: CodecFailure) -> Sequence[Outgoing]:
         """Every failure ends the connection, with a code that says whose fault it is."""
         self._closing = True
         if failure.kind == "idle":
-            return [HangUp(1011, IDLE_REASON)]
+            return [Close(1011, IDLE_REASON)]
         told = {"audio": f"DATA-0000: {failure.message}", "server": _SERVER_FAULT}
         reason = told.get(failure.kind, failure.message)
-        return [Send(messages.error(failure.kind, reason)), hang_up(_CLOSE_CODES[failure.kind], reason)]
+        return [Send(messages.error(failure.kind, reason)), close_with(_CLOSE_CODES[failure.kind], reason)]
 
     def _asked(self, channel: int | None) -> Sequence[_Channel]:
         return self._channels if channel is None else [self._channels[channel]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from streaming_asr.events import Alternative, Word
-from streaming_asr_server.adapter.interface import Audio
+from streaming_asr_server.adapter.interface import PushAudio
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Unreadable:
 ClientMessage: TypeAlias = KeepAlive | FinalizeRequest | CloseStream | Configure | Unreadable
 
 
-def read(raw: str | bytes) -> Audio | ClientMessage:
+def read(raw: str | bytes) -> PushAudio | ClientMessage:
     """One frame of the client: binary is audio, text is a JSON object with a `type`."""
     if isinstance(raw, bytes):
-        return Audio(raw)
+        return PushAudio(raw)
     try:
         fields = json.loads(raw)
     except (ValueError, RecursionError):

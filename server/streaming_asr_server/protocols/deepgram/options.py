@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat, Encoding, Open
+from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat, Encoding, OpenStream
 
 MAXIMUM_BOOST: Final = 2.5
 """A keyword's weight is its boost times that of a keyterm, at most this many times."""
@@ -80,9 +80,9 @@ class Listen:
         """Keywords with their boosts, and these keyterms."""
         return {**self.keywords, **dict.fromkeys(keyterms, HOTWORD_WEIGHT)}
 
-    def open(self) -> Open:
+    def open(self) -> OpenStream:
         """The stream to be opened."""
-        return Open(
+        return OpenStream(
             audio=self.audio,
             hotwords=self.hotwords(self.keyterms),
             silence_ms=self.silence_ms,

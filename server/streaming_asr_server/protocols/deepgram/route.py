@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,9 +16,8 @@ from streaming_asr.errors import OptionError
 from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal, presented_key
-from streaming_asr_server.adapter.adapter import Bridge
-from streaming_asr_server.connection.connection import PumpRules
-from streaming_asr_server.connection.serving import serve_codec, serve_websocket
+from streaming_asr_server.adapter.adapter import ProtocolAdapter
+from streaming_asr_server.connection.serving import accept, connection_rules, serve_transport, serve_websocket
 from streaming_asr_server.protocols.deepgram.codec import IDLE_SECONDS, DeepgramCodec
 from streaming_asr_server.protocols.deepgram.messages import Request
 from streaming_asr_server.protocols.deepgram.options import Listen, UnusableQueryError, parse
@@ -35,15 +35,10 @@ async def serve_deepgram(service: Service, websocket: WebSocket) -> None:
         listen = _listen(service, websocket)
         request = _request(service, request_id)
         scheme, _ = _offered(websocket.scope.get("subprotocols", ()))
-        return await serve_codec(
-            service,
-            websocket,
-            principal,
-            Bridge(DeepgramCodec(listen, request)),
-            subprotocol=scheme,
-            headers=_headers(request, listen),
-            rules=PumpRules(start_seconds=IDLE_SECONDS, idle_seconds=IDLE_SECONDS),
-        )
+        transport = await accept(service, websocket, subprotocol=scheme, headers=_headers(request, listen))
+        rules = replace(connection_rules(service.settings), start_seconds=IDLE_SECONDS, idle_seconds=IDLE_SECONDS)
+        codec = ProtocolAdapter(DeepgramCodec(listen, request))
+        return await serve_transport(service, transport, principal, codec, rules=rules)
 
     def deny(refusal: Refusal) -> Response:
         return denial(refusal, request_id)

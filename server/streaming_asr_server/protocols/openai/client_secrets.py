@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from streaming_asr_server.access.authentication import Principal, hash_key
-from streaming_asr_server.protocols.openai.session import Settings
+from streaming_asr_server.protocols.openai.session_settings import SessionSettings
 
 SHORTEST_SECONDS: Final = 10
 LONGEST_SECONDS: Final = 7_200
@@ -24,7 +24,7 @@ class Grant:
     """What a secret is good for."""
 
     principal: Principal
-    settings: Settings
+    settings: SessionSettings
     expires_at: float
 
 
@@ -35,7 +35,9 @@ class ClientSecrets:
         self._now: Final = now
         self._grants: dict[str, Grant] = {}
 
-    def issue(self, principal: Principal, settings: Settings, *, seconds: int = USUAL_SECONDS) -> tuple[str, int]:
+    def issue(
+        self, principal: Principal, settings: SessionSettings, *, seconds: int = USUAL_SECONDS
+    ) -> tuple[str, int]:
         """A new secret, and when it expires, in whole seconds since the epoch."""
         self._forget_expired()
         while len(self._grants) >= MAXIMUM_SECRETS:

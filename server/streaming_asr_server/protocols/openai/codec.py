@@ -24,15 +24,15 @@ from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted, Wor
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr_server.adapter.interface import (
     Action,
-    Audio,
-    Failure,
-    Finalize,
+    CodecFailure,
+    EndUtterance,
     Outgoing,
+    PushAudio,
     UpdateHotwords,
     UpdateSilence,
-    hang_up,
+    close_with,
 )
-from streaming_asr_server.connection.outbox import HangUp, Send
+from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.protocols.openai import messages
 from streaming_asr_server.protocols.openai.messages import (
     Clear,
@@ -45,7 +45,7 @@ from streaming_asr_server.protocols.openai.messages import (
     Problem,
     UpdateSession,
 )
-from streaming_asr_server.protocols.openai.session import InvalidSettingError, Settings
+from streaming_asr_server.protocols.openai.session_settings import InvalidSettingError, SessionSettings
 
 MINIMUM_COMMIT_SECONDS: Final = 0.1
 _CODES: Final = {
@@ -89,7 +89,7 @@ class _Flush:
 
 
 class OpenAICodec:
-    """One connection of an OpenAI Realtime client; see `codec.Codec` for how it is driven.
+    """One connection of an OpenAI Realtime client; see `ForeignCodec` for how it is driven.
 
     Args:
         settings: what the session begins with.
@@ -98,7 +98,7 @@ class OpenAICodec:
         expires_at: when the server will end the session, seconds since the epoch.
     """
 
-    def __init__(self, settings: Settings, dialect: Dialect, *, session_id: str, expires_at: int) -> None:
+    def __init__(self, settings: SessionSettings, dialect: Dialect, *, session_id: str, expires_at: int) -> None:
         self._settings = settings
         self._dialect = dialect
         self._session_id: Final = session_id
@@ -122,7 +122,7 @@ class OpenAICodec:
     def receive(self, raw: str | bytes) -> Sequence[Action]:
         """One event of the client."""
         match messages.read(raw):
-            case Audio() as audio:
+            case PushAudio() as audio:
                 return self._append(audio)
             case UpdateSession() as update:
                 return self._update(update)
@@ -133,7 +133,7 @@ class OpenAICodec:
             case Invalid(problem=problem):
                 return [Send(self._messages.error(problem))]
 
-    def _append(self, audio: Audio) -> Sequence[Action]:
+    def _append(self, audio: PushAudio) -> Sequence[Action]:
         if not audio.data:
             return []
         self._received += self._settings.seconds(len(audio.data))
@@ -154,7 +154,7 @@ class OpenAICodec:
         self._settings = settings
         return [*self._changes(before), self._session("updated")]
 
-    def _changes(self, before: Settings) -> list[Action]:
+    def _changes(self, before: SessionSettings) -> list[Action]:
         """What a running stream must be told."""
         changes: list[Action] = []
         if self._open and self._settings.silence_ms != before.silence_ms:
@@ -180,7 +180,7 @@ class OpenAICodec:
     def _flush(self, kind: Literal["commit", "clear"]) -> Sequence[Action]:
         self._flushes.append(_Flush(kind, self._received))
         self._requested = self._received
-        return [Finalize()]
+        return [EndUtterance()]
 
     def separated(self, channels: int) -> None:
         """One channel only: this is never called."""
@@ -263,9 +263,9 @@ class OpenAICodec:
 
     def finished(self, position: float) -> Sequence[Outgoing]:
         """Never asked for by this protocol."""
-        return [HangUp(1000)]
+        return [Close(1000)]
 
-    def failed(self, failure: Failure) -> Sequence[Outgoing]:
+    def failed(self, failure: CodecFailure) -> Sequence[Outgoing]:
         """Audio that cannot be decoded fails its item, or is an error; everything else is an error and the end."""
         if failure.kind == "audio":
             problem = Problem(failure.message, "invalid_audio", "audio")
@@ -274,7 +274,7 @@ class OpenAICodec:
         code, close_code = _CODES[failure.kind]
         fault: ErrorType = "server_error" if failure.kind in ("shutdown", "server") else "invalid_request_error"
         problem = Problem(failure.message, code, type=fault)
-        return [Send(self._messages.error(problem)), hang_up(close_code, failure.message)]
+        return [Send(self._messages.error(problem)), close_with(close_code, failure.message)]
 
     def _session(self, what: Literal["created", "updated"]) -> Send:
         told = self._settings.json(self._dialect, session_id=self._session_id, expires_at=self._expires_at)

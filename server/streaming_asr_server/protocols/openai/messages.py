@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from streaming_asr_server.adapter.interface import Audio
+from streaming_asr_server.adapter.interface import PushAudio
 
 MAXIMUM_APPEND_BYTES: Final = 15 * 1024 * 1024
 """The most audio in one append, decoded."""
@@ -64,7 +64,7 @@ ClientMessage: TypeAlias = UpdateSession | Commit | Clear | Invalid
 _CONVERSATION: Final = ("conversation.", "response.", "output_audio_buffer.")
 
 
-def read(raw: str | bytes) -> Audio | ClientMessage:
+def read(raw: str | bytes) -> PushAudio | ClientMessage:
     """One event of the client; text and binary frames are read alike."""
     try:
         fields = json.loads(raw, parse_constant=_refuse_constant)
@@ -76,7 +76,7 @@ def read(raw: str | bytes) -> Audio | ClientMessage:
     return _event(fields, event_id if isinstance(event_id, str) else None)
 
 
-def _event(fields: Mapping[str, Any], event_id: str | None) -> Audio | ClientMessage:
+def _event(fields: Mapping[str, Any], event_id: str | None) -> PushAudio | ClientMessage:
     match fields.get("type"):
         case "input_audio_buffer.append":
             return _append(fields.get("audio"), event_id)
@@ -96,7 +96,7 @@ def _event(fields: Mapping[str, Any], event_id: str | None) -> Audio | ClientMes
             return Invalid(Problem(message, code="invalid_value", param="type", event_id=event_id))
 
 
-def _append(audio: object, event_id: str | None) -> Audio | Invalid:
+def _append(audio: object, event_id: str | None) -> PushAudio | Invalid:
     if not isinstance(audio, str):
         message = "input_audio_buffer.append needs 'audio', a base64 string."
         return Invalid(Problem(message, "missing_required_parameter", "audio", event_id))
@@ -107,7 +107,7 @@ def _append(audio: object, event_id: str | None) -> Audio | Invalid:
     if len(data) > MAXIMUM_APPEND_BYTES:
         message = f"'audio' holds {len(data)} bytes; at most {MAXIMUM_APPEND_BYTES} are taken at once."
         return Invalid(Problem(message, "invalid_value", "audio", event_id))
-    return Audio(data)
+    return PushAudio(data)
 
 
 def _update(session: object, dialect: Dialect, event_id: str | None) -> UpdateSession | Invalid:

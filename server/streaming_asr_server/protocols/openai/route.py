@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import HTTPConnection, Request
@@ -14,9 +15,14 @@ from starlette.websockets import WebSocket
 from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal, presented_key
-from streaming_asr_server.adapter.adapter import Bridge
-from streaming_asr_server.connection.connection import PumpRules
-from streaming_asr_server.connection.serving import check_origin, serve_codec, serve_websocket
+from streaming_asr_server.adapter.adapter import ProtocolAdapter
+from streaming_asr_server.connection.serving import (
+    accept,
+    check_origin,
+    connection_rules,
+    serve_transport,
+    serve_websocket,
+)
 from streaming_asr_server.protocols.openai.client_secrets import (
     LONGEST_SECONDS,
     SHORTEST_SECONDS,
@@ -25,7 +31,7 @@ from streaming_asr_server.protocols.openai.client_secrets import (
 )
 from streaming_asr_server.protocols.openai.codec import OpenAICodec
 from streaming_asr_server.protocols.openai.messages import Dialect
-from streaming_asr_server.protocols.openai.session import InvalidSettingError, Settings
+from streaming_asr_server.protocols.openai.session_settings import InvalidSettingError, SessionSettings
 from streaming_asr_server.service import Service
 
 _KEY_SUBPROTOCOLS: Final = ("openai-insecure-api-key.", "realtime-token.")
@@ -49,14 +55,12 @@ async def serve_realtime(service: Service, client_secrets: ClientSecrets, websoc
             session_id=f"sess_{secrets.token_hex(12)}",
             expires_at=int(service.now() + lifetime),
         )
-        return await serve_codec(
-            service,
-            websocket,
-            principal,
-            Bridge(codec),
-            greeting=codec.greeting(),
-            subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None,
-            rules=PumpRules(start_seconds=lifetime, idle_seconds=lifetime),
+        subprotocol = _SUBPROTOCOL if _SUBPROTOCOL in offered else None
+        transport = await accept(service, websocket, subprotocol=subprotocol)
+        rules = replace(connection_rules(service.settings), start_seconds=lifetime, idle_seconds=lifetime)
+        greeting = codec.greeting()
+        return await serve_transport(
+            service, transport, principal, ProtocolAdapter(codec), rules=rules, greeting=greeting
         )
 
     def authenticate(service: Service, connection: HTTPConnection) -> Principal:
@@ -129,11 +133,11 @@ def _presented(connection: HTTPConnection) -> str | None:
     return presented_key(headers, query) or headers.get("x-api-key") or headers.get("api-key") or query.get("api_key")
 
 
-def _settings(service: Service, client_secrets: ClientSecrets, connection: HTTPConnection) -> Settings:
+def _settings(service: Service, client_secrets: ClientSecrets, connection: HTTPConnection) -> SessionSettings:
     """What a session begins with: that of its secret, or the usual."""
     key = _presented(connection)
     grant = None if key is None else client_secrets.find(key)
-    return Settings.default(service.recognition.name) if grant is None else grant.settings
+    return SessionSettings.default(service.recognition.name) if grant is None else grant.settings
 
 
 def _buyer(service: Service, request: Request) -> Principal:
@@ -155,9 +159,9 @@ async def _body(request: Request) -> Mapping[str, Any]:
         raise Refusal(400, "invalid_json", "the body is not JSON") from error
 
 
-def _told(service: Service, session: Mapping[str, Any]) -> Settings:
+def _told(service: Service, session: Mapping[str, Any]) -> SessionSettings:
     try:
-        return Settings.default(service.recognition.name).updated(session)
+        return SessionSettings.default(service.recognition.name).updated(session)
     except InvalidSettingError as error:
         raise Refusal(400, "invalid_value", str(error)) from error
 

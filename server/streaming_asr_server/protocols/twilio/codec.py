@@ -1,4 +1,4 @@
-"""Twilio's media streams as a codec. Nothing is said to Twilio: what is understood is told to those who listen.
+"""Twilio's media streams as a codec. Nothing is sent to Twilio: what is understood goes to the subscribers.
 
 States of the connection, and what each message of Twilio does in them:
 
@@ -19,23 +19,31 @@ from typing import Any, Final, TypeAlias
 
 from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.events import Final as FinalEvent
-from streaming_asr_server.adapter.interface import Action, Audio, Failure, Finish, Open, Outgoing, hang_up
-from streaming_asr_server.connection.outbox import HangUp
+from streaming_asr_server.adapter.interface import (
+    Action,
+    CodecFailure,
+    EndStream,
+    OpenStream,
+    Outgoing,
+    PushAudio,
+    close_with,
+)
+from streaming_asr_server.connection.outbox import Close
 from streaming_asr_server.protocols.twilio import messages
 from streaming_asr_server.protocols.twilio.clock import TrackClock
 from streaming_asr_server.protocols.twilio.messages import Call, Digit, Media, Message, Other, Stop, Unreadable
 
-Tell: TypeAlias = Callable[[Call, Mapping[str, Any]], None]
-"""Takes a message about a call for those who listen; must not wait."""
+Notify: TypeAlias = Callable[[Call, Mapping[str, Any]], None]
+"""Takes a message about a call for its subscribers; must not wait."""
 
 _CLOSE_CODES: Final = {"audio": 1007, "request": 1008, "idle": 1001, "limit": 1008, "shutdown": 1012, "server": 1011}
 
 
 class TwilioCodec:
-    """One media stream; see `codec.Codec` for how it is driven. `tell` hears of everything that was understood."""
+    """One media stream; see `ForeignCodec` for how it is driven. `notify` takes everything that was understood."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell: Final = tell
+    def __init__(self, notify: Notify) -> None:
+        self._notify: Final = notify
         self._call: Call | None = None
         self._clocks: dict[str, TrackClock] = {}
         self._position = 0.0
@@ -57,15 +65,15 @@ class TwilioCodec:
             case Media():
                 return self._media(message)
             case Digit() if self._call is not None:
-                self._tell(self._call, messages.pressed(self._call, message))
+                self._notify(self._call, messages.pressed(self._call, message))
                 return []
             case Stop():
                 self._closing = True
-                return [HangUp(1000)] if self._call is None else [Finish()]
+                return [Close(1000)] if self._call is None else [EndStream()]
             case Unreadable(problem=problem):
                 self._closing = True
                 self._end("request", problem)
-                return [hang_up(1007, problem)]
+                return [close_with(1007, problem)]
             case Digit() | Other():
                 return []
 
@@ -74,25 +82,25 @@ class TwilioCodec:
             return []
         self._call = call
         self._clocks = {track: TrackClock(call.encoding, call.sample_rate) for track in call.tracks}
-        self._tell(call, messages.started(call))
-        return [Open(audio=call.audio, hotwords=call.hotwords, language=call.language, partials=call.partials)]
+        self._notify(call, messages.started(call))
+        return [OpenStream(audio=call.audio, hotwords=call.hotwords, language=call.language, partials=call.partials)]
 
     def _media(self, media: Media) -> Sequence[Action]:
         """A track that was not announced has no channel."""
         if self._call is None or media.track not in self._clocks or not media.data:
             return []
         silence = self._clocks[media.track].before(media.data, media.timestamp)
-        return [Audio(silence + media.data, self._call.tracks.index(media.track))]
+        return [PushAudio(silence + media.data, self._call.tracks.index(media.track))]
 
     def separated(self, channels: int) -> None:
         """The tracks are known from the start."""
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
-        """Told to those who listen, with the times of the stream."""
+        """Sent to the subscribers, with the times of the stream."""
         call = self._call
         assert call is not None, "an event came before the start"
         track = call.tracks[channel]
-        self._tell(call, messages.happened(call, track, at_time(event, self._clocks[track].time)))
+        self._notify(call, messages.happened(call, track, at_time(event, self._clocks[track].time)))
         return []
 
     def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
@@ -108,13 +116,13 @@ class TwilioCodec:
         """All was told."""
         self._position = position
         self._end("stop")
-        return [HangUp(1000)]
+        return [Close(1000)]
 
-    def failed(self, failure: Failure) -> Sequence[Outgoing]:
-        """Those who listen are told why; Twilio sees the close."""
+    def failed(self, failure: CodecFailure) -> Sequence[Outgoing]:
+        """The reason goes to the subscribers; Twilio sees the close."""
         self._closing = True
         self._end(failure.kind, failure.message)
-        return [hang_up(_CLOSE_CODES[failure.kind], failure.message)]
+        return [close_with(_CLOSE_CODES[failure.kind], failure.message)]
 
     def lost(self) -> None:
         """The connection has ended, in whatever way."""
@@ -123,7 +131,7 @@ class TwilioCodec:
     def _end(self, reason: str, message: str = "") -> None:
         if self._call is not None and not self._over:
             self._over = True
-            self._tell(self._call, messages.ended(self._call, reason, message, self._position))
+            self._notify(self._call, messages.ended(self._call, reason, message, self._position))
 
 
 def at_time(event: Event, time: Callable[[float], float]) -> Event:

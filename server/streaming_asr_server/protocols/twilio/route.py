@@ -9,15 +9,23 @@ from contextlib import suppress
 from typing import Any, Final
 
 from starlette.requests import HTTPConnection
-from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import ANYONE, Principal, presented_key
-from streaming_asr_server.adapter.adapter import Bridge
-from streaming_asr_server.connection import outbox as outboxes
-from streaming_asr_server.connection.serving import caller, check_origin, refusal_response, serve_codec, serve_websocket
+from streaming_asr_server.adapter.adapter import ProtocolAdapter
+from streaming_asr_server.connection.outbox import Close, Outbox, Send
+from streaming_asr_server.connection.serving import (
+    accept,
+    caller,
+    check_origin,
+    refusal_response,
+    send_denial,
+    serve_transport,
+    serve_websocket,
+)
+from streaming_asr_server.connection.transport import Transport, TransportClosedError, WebSocketTransport
 from streaming_asr_server.protocols.twilio.codec import TwilioCodec
 from streaming_asr_server.protocols.twilio.messages import Call
 from streaming_asr_server.protocols.twilio.signature import HEADER, is_signed, spellings
@@ -33,27 +41,27 @@ _NOT_FOR_WEBHOOKS: Final = ("partial", "speech_started", "speech_ended")
 
 
 class TwilioEndpoint:
-    """What Twilio connects to; an ASGI application, for it has to see to the end of the connection itself."""
+    """Serves what Twilio connects to."""
 
     def __init__(self, service: Service, subscribers: Subscribers, webhook: Webhook | None) -> None:
         self._service: Final = service
         self._subscribers: Final = subscribers
         self._webhook: Final = webhook
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        websocket = WebSocket(scope, _stopping(receive), send)
+    async def serve(self, websocket: WebSocket) -> None:
+        """`/v1/twilio`, to the end of the connection."""
         await serve_websocket(self._service, websocket, self._serve, authenticate=authenticate)
 
     async def _serve(self, websocket: WebSocket, principal: Principal) -> ProtocolError | None:
-        codec = TwilioCodec(self._tell)
-        rules = self._service.pump_rules
+        transport = StoppingTransport(await accept(self._service, websocket))
+        codec = TwilioCodec(self._notify)
         try:
-            return await serve_codec(self._service, websocket, principal, Bridge(codec), rules=rules)
+            return await serve_transport(self._service, transport, principal, ProtocolAdapter(codec))
         finally:
             codec.lost()
 
-    def _tell(self, call: Call, message: Mapping[str, Any]) -> None:
-        self._subscribers.tell((call.stream_sid, call.call_sid), message)
+    def _notify(self, call: Call, message: Mapping[str, Any]) -> None:
+        self._subscribers.publish((call.stream_sid, call.call_sid), message)
         if self._webhook is not None and message["type"] not in _NOT_FOR_WEBHOOKS:
             self._webhook.offer(message)
 
@@ -90,24 +98,19 @@ async def serve_subscriber(service: Service, subscribers: Subscribers, websocket
     try:
         check_origin(service, websocket)
         authenticate_subscriber(service, websocket)
-        with subscribers.listening(name) as outbox:
-            await websocket.accept()
-            await _pass_on(service, subscribers, name, outbox, websocket)
+        with subscribers.subscribe(name) as outbox:
+            transport = await WebSocketTransport.accept(websocket)
+            await _forward(service, subscribers, name, outbox, transport)
     except Refusal as refusal:
         service.metrics.refused.labels(refusal.code).inc()
-        if "websocket.http.response" in websocket.scope.get("extensions", {}):
-            await websocket.send_denial_response(refusal_response(refusal))
-        else:
-            await websocket.close()
+        await send_denial(websocket, refusal_response(refusal))
 
 
-async def _pass_on(
-    service: Service, subscribers: Subscribers, name: str, outbox: outboxes.Outbox, websocket: WebSocket
-) -> None:
+async def _forward(service: Service, subscribers: Subscribers, name: str, outbox: Outbox, transport: Transport) -> None:
     """Send until the call has ended or the subscriber has gone. Cancelled, it lets go of both."""
     tasks = [
-        asyncio.create_task(_read_out(websocket)),
-        asyncio.create_task(_write(outbox, websocket, service.settings.write_seconds)),
+        asyncio.create_task(_until_gone(transport)),
+        asyncio.create_task(_write(outbox, transport, service.settings.write_seconds)),
         asyncio.create_task(_await_call(subscribers, name, outbox, service.settings.idle_seconds)),
     ]
     try:
@@ -120,40 +123,45 @@ async def _pass_on(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _read_out(websocket: WebSocket) -> None:
-    """A subscriber has nothing to say; its close is waited for."""
-    while (await websocket.receive())["type"] != "websocket.disconnect":
+async def _until_gone(transport: Transport) -> None:
+    """Wait for the end of a subscriber's connection; its messages mean nothing."""
+    while await transport.receive() is not None:
         pass
 
 
-async def _write(outbox: outboxes.Outbox, websocket: WebSocket, seconds: float) -> None:
-    """Send what there is to send; one who does not read in time is left alone."""
-    with suppress(WebSocketDisconnect, TimeoutError):
-        while isinstance(message := await outbox.get(), outboxes.Send):
+async def _write(outbox: Outbox, transport: Transport, seconds: float) -> None:
+    """Send what there is to send, until the subscriber has gone or a message is not read in time."""
+    with suppress(TransportClosedError, TimeoutError):
+        while isinstance(message := await outbox.get(), Send):
             async with asyncio.timeout(seconds):
-                await websocket.send_text(str(message.data))
-        await websocket.close(message.code, message.reason)
+                await transport.send(message.data)
+        await transport.close(message.code, message.reason)
 
 
-async def _await_call(subscribers: Subscribers, name: str, outbox: outboxes.Outbox, seconds: float) -> None:
-    """Nobody waits for ever for a call that does not come."""
+async def _await_call(subscribers: Subscribers, name: str, outbox: Outbox, seconds: float) -> None:
+    """End a subscription to a call that does not begin in time."""
     await asyncio.sleep(seconds)
     if not subscribers.live(name):
-        outbox.put([outboxes.HangUp(4404, f"no call of this name came within {seconds:g} s")])
+        outbox.put([Close(4404, f"no call of this name came within {seconds:g} s")])
 
 
-def _stopping(receive: Receive) -> Receive:
-    """Messages; a connection that ends without a `stop` is given one, for what was said last is still wanted."""
-    gone = False
+class StoppingTransport:
+    """A transport that gives a `stop` where the connection ends without one, so that the last words are recognized."""
 
-    async def stopping() -> Message:
-        nonlocal gone
-        if gone:
+    def __init__(self, transport: Transport) -> None:
+        self._transport: Final = transport
+        self._gone = False
+
+    async def receive(self) -> str | bytes | None:
+        """The next message; after the end of the connection one `stop`, then nothing for ever."""
+        if self._gone:
             await asyncio.Event().wait()
-        message = await receive()
-        if message["type"] != "websocket.disconnect":
-            return message
-        gone = True
-        return {"type": "websocket.receive", "text": _STOP}
+        message = await self._transport.receive()
+        self._gone = message is None
+        return _STOP if message is None else message
 
-    return stopping
+    async def send(self, data: str | bytes) -> None:
+        await self._transport.send(data)
+
+    async def close(self, code: int, reason: str) -> None:
+        await self._transport.close(code, reason)

@@ -1,4 +1,4 @@
-"""Who listens to which call: messages about it, to any number of websockets up to a bound."""
+"""Subscribers of calls: messages about a call go to any number of websockets up to a bound."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from streaming_asr_server.access.admission import Refusal
-from streaming_asr_server.connection.outbox import HangUp, Outbox, Send
+from streaming_asr_server.connection.outbox import Close, Outbox, Send
 
 MAXIMUM_PER_CALL: Final = 16
 _REMEMBERED: Final = 256
 """Messages about a call, without partials, for one who comes late."""
 
-_SLOW: Final = HangUp(4408, "slow_reader")
+_SLOW: Final = Close(4408, "slow_reader")
 
 
 @dataclass(slots=True)
-class _Room:
-    """Everyone who listens to one call; `live` counts its streams."""
+class _Topic:
+    """The subscribers of one call; `live` counts its streams."""
 
     outboxes: set[Outbox] = field(default_factory=set)
     remembered: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -33,56 +33,56 @@ class Subscribers:
 
     def __init__(self, *, maximum: int) -> None:
         self._maximum = maximum
-        self._rooms: dict[str, _Room] = {}
+        self._topics: dict[str, _Topic] = {}
 
     def __len__(self) -> int:
-        return sum(len(room.outboxes) for room in self._rooms.values())
+        return sum(len(topic.outboxes) for topic in self._topics.values())
 
     def live(self, name: str) -> bool:
         """Whether a stream of this name runs."""
-        return name in self._rooms and self._rooms[name].live > 0
+        return name in self._topics and self._topics[name].live > 0
 
     @contextmanager
-    def listening(self, name: str) -> Iterator[Outbox]:
+    def subscribe(self, name: str) -> Iterator[Outbox]:
         """An outbox with everything about a call, from its start if that is not too long ago.
 
         Raises:
-            Refusal: too many listen.
+            Refusal: there are too many subscribers.
         """
-        room = self._rooms.get(name, _Room())
-        if len(room.outboxes) >= MAXIMUM_PER_CALL or len(self) >= self._maximum:
-            raise Refusal(503, "overloaded", "too many listen to calls already", 5)
-        self._rooms[name] = room
+        topic = self._topics.get(name, _Topic())
+        if len(topic.outboxes) >= MAXIMUM_PER_CALL or len(self) >= self._maximum:
+            raise Refusal(503, "overloaded", "there are too many subscribers of calls already", 5)
+        self._topics[name] = topic
         outbox = Outbox()
-        room.outboxes.add(outbox)
-        outbox.put(Send(text) for text in room.remembered)
+        topic.outboxes.add(outbox)
+        outbox.put(Send(text) for text in topic.remembered)
         try:
             yield outbox
         finally:
-            room.outboxes.discard(outbox)
-            self._forget(name, room)
+            topic.outboxes.discard(outbox)
+            self._forget(name, topic)
 
-    def tell(self, names: tuple[str, ...], message: Mapping[str, Any]) -> None:
-        """A message about a stream, to all who listen by one of its names."""
+    def publish(self, names: tuple[str, ...], message: Mapping[str, Any]) -> None:
+        """A message about a stream, to all subscribers of one of its names."""
         text = json.dumps(message, allow_nan=False)
         for name in dict.fromkeys(names):
-            room = self._rooms.setdefault(name, _Room())
-            self._tell(room, text, message)
-            self._forget(name, room)
+            topic = self._topics.setdefault(name, _Topic())
+            self._publish(topic, text, message)
+            self._forget(name, topic)
 
-    def _tell(self, room: _Room, text: str, message: Mapping[str, Any]) -> None:
+    def _publish(self, topic: _Topic, text: str, message: Mapping[str, Any]) -> None:
         partial = message["type"] == "partial"
-        room.live += message["type"] == "call_started"
-        room.live -= message["type"] == "call_ended"
+        topic.live += message["type"] == "call_started"
+        topic.live -= message["type"] == "call_ended"
         if not partial:
-            room.remembered.append(text)
-        for outbox in room.outboxes:
+            topic.remembered.append(text)
+        for outbox in topic.outboxes:
             outbox.put([Send(text, replaces=message["track"] if partial else None)])
             if outbox.overfull:
                 outbox.put([_SLOW])
-            elif message["type"] == "call_ended" and room.live == 0:
-                outbox.put([HangUp(1000)])
+            elif message["type"] == "call_ended" and topic.live == 0:
+                outbox.put([Close(1000)])
 
-    def _forget(self, name: str, room: _Room) -> None:
-        if not room.outboxes and room.live <= 0 and self._rooms.get(name) is room:
-            del self._rooms[name]
+    def _forget(self, name: str, topic: _Topic) -> None:
+        if not topic.outboxes and topic.live <= 0 and self._topics.get(name) is topic:
+            del self._topics[name]

@@ -43,7 +43,7 @@ class WebhookRules:
     attempts: int = 8
     first_delay_seconds: float = 0.5
     longest_delay_seconds: float = 30.0
-    farewell_seconds: float = 5.0
+    closing_seconds: float = 5.0
 
 
 class Webhook:
@@ -103,7 +103,7 @@ class Webhook:
             yield
         finally:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._rules.farewell_seconds):
+                async with asyncio.timeout(self._rules.closing_seconds):
                     await self._empty()
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)

@@ -26,17 +26,17 @@ from streaming_asr.events import Final as FinalEvent
 from streaming_asr_server.adapter.interface import (
     HOTWORD_WEIGHT,
     Action,
-    Audio,
     AudioFormat,
-    Failure,
-    Finalize,
-    Finish,
-    Open,
+    CodecFailure,
+    EndStream,
+    EndUtterance,
+    OpenStream,
     Outgoing,
+    PushAudio,
     UpdateHotwords,
-    hang_up,
+    close_with,
 )
-from streaming_asr_server.connection.outbox import HangUp, Send
+from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.protocols.vosk import messages
 from streaming_asr_server.protocols.vosk.messages import ClientMessage, Configure, Eof, Form, Reset, Unreadable
 
@@ -53,7 +53,7 @@ class VoskDefaults:
 
 
 class VoskCodec:
-    """One connection of a Vosk client; see `codec.Codec` for how it is driven."""
+    """One connection of a Vosk client; see `ForeignCodec` for how it is driven."""
 
     def __init__(self, defaults: VoskDefaults | None = None) -> None:
         chosen = defaults or VoskDefaults()
@@ -74,20 +74,20 @@ class VoskCodec:
         """See the table of the module."""
         return [] if self._closing else self._understood(messages.read(raw))
 
-    def _understood(self, message: Audio | ClientMessage) -> Sequence[Action]:
+    def _understood(self, message: PushAudio | ClientMessage) -> Sequence[Action]:
         match message:
-            case Audio():
+            case PushAudio():
                 return [*self._opening(), message]
             case Reset():
-                return [*self._opening(), Finalize()]
+                return [*self._opening(), EndUtterance()]
             case Eof():
                 self._closing = True
-                return [*self._opening(), Finish()]
+                return [*self._opening(), EndStream()]
             case Configure():
                 return self._configure(message)
             case Unreadable(problem=problem):
                 self._closing = True
-                return [hang_up(1007, problem)]
+                return [close_with(1007, problem)]
 
     def _opening(self) -> Sequence[Action]:
         """Recognition begins as late as the original's, so that a `config` before it counts."""
@@ -95,7 +95,7 @@ class VoskCodec:
             return []
         self._open = True
         audio = AudioFormat("linear16", self._rate)
-        return [Open(audio=audio, hotwords=self._hotwords(), alternatives=max(1, self._form.alternatives))]
+        return [OpenStream(audio=audio, hotwords=self._hotwords(), alternatives=max(1, self._form.alternatives))]
 
     def _configure(self, wanted: Configure) -> Sequence[Action]:
         words = self._form.words if wanted.words is None else wanted.words
@@ -138,7 +138,7 @@ class VoskCodec:
 
     def finished(self, position: float) -> Sequence[Outgoing]:
         """The answer to `eof`, and the end."""
-        return [self._everything(), HangUp(1000)]
+        return [self._everything(), Close(1000)]
 
     def _everything(self) -> Send:
         finals = list(self._finals)
@@ -146,7 +146,7 @@ class VoskCodec:
         self._partial = ""
         return Send(messages.final(finals, self._form))
 
-    def failed(self, failure: Failure) -> Sequence[Outgoing]:
+    def failed(self, failure: CodecFailure) -> Sequence[Outgoing]:
         """Vosk has no message for it: the close says why."""
         self._closing = True
-        return [hang_up(_CLOSE_CODES[failure.kind], failure.message)]
+        return [close_with(_CLOSE_CODES[failure.kind], failure.message)]

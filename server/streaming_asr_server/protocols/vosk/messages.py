@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from streaming_asr.events import Alternative, Word
 from streaming_asr.events import Final as FinalEvent
-from streaming_asr_server.adapter.interface import Audio
+from streaming_asr_server.adapter.interface import PushAudio
 
 MAXIMUM_PHRASES: Final = 500
 MAXIMUM_ALTERNATIVES: Final = 10
@@ -48,13 +48,13 @@ class Unreadable:
 ClientMessage: TypeAlias = Configure | Eof | Reset | Unreadable
 
 
-def read(raw: str | bytes) -> Audio | ClientMessage:
+def read(raw: str | bytes) -> PushAudio | ClientMessage:
     """One frame of the client: binary is audio, text a JSON object with `config`, `eof` or `reset`.
 
     JSON that is none of these wants nothing; what is not JSON cannot be meant for this server.
     """
     if isinstance(raw, bytes):
-        return Audio(raw)
+        return PushAudio(raw)
     try:
         fields = json.loads(raw)
     except (ValueError, RecursionError):

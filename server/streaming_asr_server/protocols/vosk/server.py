@@ -16,9 +16,8 @@ from starlette.websockets import WebSocket
 
 from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.authentication import Principal
-from streaming_asr_server.adapter.adapter import Bridge
-from streaming_asr_server.connection.connection import PumpRules
-from streaming_asr_server.connection.serving import serve_codec, serve_websocket
+from streaming_asr_server.adapter.adapter import ProtocolAdapter
+from streaming_asr_server.connection.serving import accept, connection_rules, serve_transport, serve_websocket
 from streaming_asr_server.protocols.vosk.codec import VoskCodec, VoskDefaults
 from streaming_asr_server.running import uvicorn_config
 from streaming_asr_server.service import Service
@@ -33,13 +32,10 @@ async def serve_vosk(service: Service, websocket: WebSocket) -> None:
         settings = service.settings
         # The original waits for ever; pings find out who has gone, and the length of a stream bounds the rest.
         patience = settings.stream_seconds
-        return await serve_codec(
-            service,
-            websocket,
-            principal,
-            Bridge(VoskCodec(VoskDefaults(sample_rate=settings.vosk_sample_rate))),
-            rules=PumpRules(start_seconds=patience, idle_seconds=patience, write_seconds=settings.write_seconds),
-        )
+        rules = replace(connection_rules(settings), start_seconds=patience, idle_seconds=patience)
+        codec = ProtocolAdapter(VoskCodec(VoskDefaults(sample_rate=settings.vosk_sample_rate)))
+        transport = await accept(service, websocket)
+        return await serve_transport(service, transport, principal, codec, rules=rules)
 
     await serve_websocket(service, websocket, serve)
 

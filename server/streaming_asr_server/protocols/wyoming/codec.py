@@ -25,15 +25,15 @@ from streaming_asr.events import Final as FinalEvent
 from streaming_asr_server.adapter.interface import (
     HOTWORD_WEIGHT,
     Action,
-    Audio,
     AudioFormat,
-    Failure,
-    Finish,
-    Open,
+    CodecFailure,
+    EndStream,
+    OpenStream,
     Outgoing,
-    hang_up,
+    PushAudio,
+    close_with,
 )
-from streaming_asr_server.connection.outbox import HangUp, Send
+from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.protocols.wyoming.events import (
     EventReader,
     FramingError,
@@ -55,7 +55,7 @@ _RATES: Final = (8_000, 192_000)
 
 
 class WyomingCodec:
-    """One transcription; see `codec.Codec` for how it is driven. Its messages are bytes, cut anywhere.
+    """One transcription; see `ForeignCodec` for how it is driven. Its messages are bytes, cut anywhere.
 
     Args:
         program: what `describe` is answered with.
@@ -116,7 +116,7 @@ class WyomingCodec:
         if type(channels) is not int or not 1 <= channels <= 8:
             return self.refuse("bad_audio", f"channels is {channels!r:.40}; it must be from 1 to 8")
         self._audio = AudioFormat("linear16", rate, channels)
-        return [Open(audio=self._audio, hotwords=self._hotwords(), language=self._language())]
+        return [OpenStream(audio=self._audio, hotwords=self._hotwords(), language=self._language())]
 
     def _chunk(self, event: WireEvent) -> Sequence[Action]:
         """Each chunk says its format; only its width may change."""
@@ -129,16 +129,16 @@ class WyomingCodec:
             return self.refuse("bad_audio", f"rate and channels are {given!r:.60}; the audio began with {wanted}")
         if type(width) is not int or not 1 <= width <= 4:
             return self.refuse("bad_audio", f"width is {width!r:.40}; it must be from 1 to 4 bytes")
-        return [*actions, Audio(to_linear16(event.payload, width))]
+        return [*actions, PushAudio(to_linear16(event.payload, width))]
 
     def _stop(self) -> Sequence[Action]:
         self.finishing = True
-        return [Finish()] if self._audio is not None else [*self._transcript(), HangUp(DONE)]
+        return [EndStream()] if self._audio is not None else [*self._transcript(), Close(DONE)]
 
     def refuse(self, name: str, message: str, code: int = 1008) -> Sequence[Outgoing]:
         """An `error` of this name, and the end of the connection."""
         self.finishing = True
-        return [Send(encode("error", text=message, code=name)), hang_up(code, message)]
+        return [Send(encode("error", text=message, code=name)), close_with(code, message)]
 
     def _language(self) -> str | None:
         language = self._request.get("language")
@@ -158,14 +158,14 @@ class WyomingCodec:
         """Tell what has been settled: text that was told is never taken back."""
         match event:
             case Partial(committed=committed) if committed:
-                return self._tell(" ".join((*self._finals, committed)))
+                return self._send_news(" ".join((*self._finals, committed)))
             case FinalEvent(text=text):
                 self._finals.append(text)
-                return self._tell(" ".join(self._finals))
+                return self._send_news(" ".join(self._finals))
             case _:
                 return []
 
-    def _tell(self, text: str) -> list[Outgoing]:
+    def _send_news(self, text: str) -> list[Outgoing]:
         news = text[len(self._said) :] if text.startswith(self._said) else ""
         if not news:
             return []
@@ -186,7 +186,7 @@ class WyomingCodec:
 
     def finished(self, position: float) -> Sequence[Outgoing]:
         """Everything, and the end of this transcription."""
-        return [*self._transcript(), HangUp(DONE)]
+        return [*self._transcript(), Close(DONE)]
 
     def _transcript(self) -> list[Outgoing]:
         transcript = encode("transcript", text=" ".join(self._finals), language=self._spoken())
@@ -196,10 +196,10 @@ class WyomingCodec:
         asked = self._language()
         return bare_language(asked) if asked else next(iter(self._program.languages), None)
 
-    def failed(self, failure: Failure) -> Sequence[Outgoing]:
+    def failed(self, failure: CodecFailure) -> Sequence[Outgoing]:
         """An idle connection is closed without a word, anything else with an `error`."""
         if failure.kind == "idle" and self._audio is None:
-            return [HangUp(_CLOSE_CODES["idle"])]
+            return [Close(_CLOSE_CODES["idle"])]
         return self.refuse(failure.kind, failure.message, _CLOSE_CODES[failure.kind])
 
 

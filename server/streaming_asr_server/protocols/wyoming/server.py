@@ -1,4 +1,4 @@
-"""Wyoming over TCP and over standard input and output, on the server's own pump."""
+"""Wyoming over TCP and over standard input and output."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
-
-from starlette.types import Message
-from starlette.websockets import WebSocket
 
 from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal
-from streaming_asr_server.adapter.adapter import Bridge
-from streaming_asr_server.connection.connection import Instruction, PumpRules, Reply, Tell
-from streaming_asr_server.connection.serving import serve_codec
+from streaming_asr_server.adapter.adapter import ProtocolAdapter
+from streaming_asr_server.connection.connection import Instruction, ToClient, ToStream
+from streaming_asr_server.connection.serving import connection_rules, serve_transport
+from streaming_asr_server.connection.transport import TransportClosedError
 from streaming_asr_server.protocols.wyoming.codec import DONE, WyomingCodec
 from streaming_asr_server.protocols.wyoming.events import EventReader, Program, bare_language, encode
 from streaming_asr_server.service import Service
@@ -33,53 +32,53 @@ _READ_BYTES: Final = 64 * 1024
 _MORE_CONNECTIONS: Final = 32
 """So many connections, beyond one per stream, may ask for `describe` at the same time."""
 
-_FAREWELL_SECONDS: Final = 5.0
+_CLOSING_SECONDS: Final = 5.0
 _EMBEDDED_LANGUAGE: Final = "en"
 
 
-class StreamSocket:
-    """A pair of asyncio streams as the ASGI interface of a websocket whose messages are pieces of bytes.
+class StreamTransport:
+    """A pair of asyncio streams as a transport whose messages are pieces of bytes, for one transcription.
 
-    It lives for one transcription; bytes that came too early stay in the codec's reader for the next one.
+    Closing it is only noted, in `close_code`: the streams go on with the next transcription. Bytes that came too early
+    stay in the codec's reader for that one.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, codec: WyomingCodec) -> None:
         self._reader = reader
         self._writer = writer
         self._codec = codec
-        self._greeted = False
-        self._looked = False
+        self._resumed = False
         self._closed = asyncio.Event()
         self.close_code: int | None = None
 
-    async def receive(self) -> Message:
-        """The next piece. While the transcript is made, nothing is read: what comes then is for the next one."""
-        if not self._greeted:
-            self._greeted = True
-            return {"type": "websocket.connect"}
-        if not self._looked:
-            self._looked = True
-            return {"type": "websocket.receive", "bytes": b""}
+    async def receive(self) -> bytes | None:
+        """The next piece; the first one is empty, so that the codec looks at what its reader holds.
+
+        While the transcript is made, nothing is read: what comes then is for the next transcription.
+        """
+        if not self._resumed:
+            self._resumed = True
+            return b""
         if self._codec.finishing:
             await self._closed.wait()
         with suppress(ConnectionError):
-            piece = await self._reader.read(_READ_BYTES)
-            if piece:
-                return {"type": "websocket.receive", "bytes": piece}
-        return {"type": "websocket.disconnect", "code": 1000}
+            return await self._reader.read(_READ_BYTES) or None
+        return None
 
-    async def send(self, message: Message) -> None:
-        """Write what the codec says; the close is only noted. Raises OSError if the other end has gone."""
-        if message["type"] == "websocket.send":
-            self._writer.write(message["bytes"])
+    async def send(self, data: str | bytes) -> None:
+        try:
+            self._writer.write(data if isinstance(data, bytes) else data.encode())
             await self._writer.drain()
-        elif message["type"] == "websocket.close":
-            self.close_code = message["code"]
-            self._closed.set()
+        except OSError as error:
+            raise TransportClosedError("the client has gone") from error
+
+    async def close(self, code: int, reason: str) -> None:
+        self.close_code = code
+        self._closed.set()
 
 
-class AdmittedBridge(Bridge):
-    """A bridge that asks for a place when it opens its stream, so that `describe` is answered by a full server too.
+class AdmittingAdapter(ProtocolAdapter):
+    """An adapter that asks for a place when it opens its stream: `describe` is answered by a full server too.
 
     `admit` raises Refusal, which is told to the client and ends the connection.
     """
@@ -92,12 +91,12 @@ class AdmittedBridge(Bridge):
 
     def receive(self, data: str | bytes) -> Sequence[Instruction]:
         instructions = super().receive(data)
-        if not self._admitted and any(isinstance(instruction, Tell) for instruction in instructions):
+        if not self._admitted and any(isinstance(instruction, ToStream) for instruction in instructions):
             self._admitted = True
             try:
                 self._admit()
             except Refusal as refusal:
-                return [Reply(tuple(self._wyoming.refuse(refusal.code, str(refusal))))]
+                return [ToClient(tuple(self._wyoming.refuse(refusal.code, str(refusal))))]
         return instructions
 
 
@@ -116,7 +115,7 @@ class WyomingServer:
         except Refusal as refusal:
             self._service.metrics.refused.labels(refusal.code).inc()
             writer.write(encode("error", text=str(refusal), code=refusal.code))
-            await _part(reader, writer)
+            await _half_close(reader, writer)
         finally:
             self._connections -= 1
             await _close(writer)
@@ -127,31 +126,25 @@ class WyomingServer:
             raise Refusal(503, "overloaded", f"all {most} connections are in use", 5)
         unread = EventReader()
         while not (reader.at_eof() and not unread.unread):
-            socket = await self._transcribe(reader, writer, unread)
-            if socket.close_code != DONE:
-                if socket.close_code is not None:
-                    await _part(reader, writer)
+            transport = await self._transcribe(reader, writer, unread)
+            if transport.close_code != DONE:
+                if transport.close_code is not None:
+                    await _half_close(reader, writer)
                 return
 
     async def _transcribe(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, unread: EventReader
-    ) -> StreamSocket:
+    ) -> StreamTransport:
         """One transcription, with its place among the streams. Raises Refusal."""
         service = self._service
         codec = WyomingCodec(program(service), unread)
-        socket = StreamSocket(reader, writer, codec)
-        scope = {"type": "websocket", "path": "/wyoming", "headers": [], "query_string": b""}
-        idle = service.settings.idle_seconds
+        transport = StreamTransport(reader, writer, codec)
+        rules = replace(connection_rules(service.settings), start_seconds=service.settings.idle_seconds)
         with ExitStack() as place:
-            error = await serve_codec(
-                service,
-                WebSocket(scope, socket.receive, socket.send),
-                PRINCIPAL,
-                AdmittedBridge(codec, lambda: place.enter_context(_place(service))),
-                rules=PumpRules(start_seconds=idle, idle_seconds=idle, write_seconds=service.settings.write_seconds),
-            )
+            adapter = AdmittingAdapter(codec, lambda: place.enter_context(_place(service)))
+            error = await serve_transport(service, transport, PRINCIPAL, adapter, rules=rules)
         _log(error)
-        return socket
+        return transport
 
 
 @contextmanager
@@ -221,10 +214,10 @@ async def serve_standard_streams(service: Service) -> None:
     await WyomingServer(service).serve(reader, asyncio.StreamWriter(transport, protocol, None, loop))
 
 
-async def _part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Let a client that still writes read the last words: a socket closed with unread input would take them back."""
+async def _half_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """End our side and read on for a while: a socket closed with unread input drops what its client has not read."""
     with suppress(ConnectionError, TimeoutError):
-        async with asyncio.timeout(_FAREWELL_SECONDS):
+        async with asyncio.timeout(_CLOSING_SECONDS):
             await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
@@ -236,7 +229,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
     """Close a connection; one whose client does not read is cut off. Cancelled, it is left to close by itself."""
     writer.close()
     try:
-        async with asyncio.timeout(_FAREWELL_SECONDS):
+        async with asyncio.timeout(_CLOSING_SECONDS):
             await writer.wait_closed()
     except TimeoutError:
         writer.transport.abort()

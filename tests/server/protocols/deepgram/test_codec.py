@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming_asr_server.adapter.interface import (
     Action,
-    Audio,
     AudioFormat,
-    Failure,
-    Finalize,
-    Finish,
-    Open,
+    CodecFailure,
+    EndStream,
+    EndUtterance,
+    OpenStream,
+    PushAudio,
     UpdateHotwords,
 )
-from streaming_asr_server.connection.outbox import HangUp, Send
+from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.protocols.deepgram.codec import IDLE_REASON, IDLE_SECONDS, DeepgramCodec
 from streaming_asr_server.protocols.deepgram.messages import Request
 from streaming_asr_server.protocols.deepgram.options import parse
@@ -44,7 +44,7 @@ REQUEST = Request("request-1", "2024-08-29T22:37:55.202Z", "embedded", "model-1"
 def codec(query: str = "") -> DeepgramCodec:
     """A connection on which audio has come already."""
     made = fresh(query)
-    assert isinstance(say(made, FIRST)[0], Open)
+    assert isinstance(say(made, FIRST)[0], OpenStream)
     return made
 
 
@@ -167,7 +167,7 @@ def test_alternatives_are_as_many_as_asked_for() -> None:
 
 def test_finalize_is_answered_by_the_words_that_were_left() -> None:
     made = codec()
-    assert say(made, '{"type":"Finalize"}') == [Finalize(None)]
+    assert say(made, '{"type":"Finalize"}') == [EndUtterance(None)]
     (message,) = tell(made, final("hello", reason="finalize"), ended(reason="finalize"))
     assert (message["from_finalize"], message["speech_final"]) == (True, True)
     assert made.finalized(None, 2.0) == []
@@ -186,7 +186,7 @@ def test_finalize_is_answered_when_nothing_was_left() -> None:
 
 def test_every_finalize_is_answered_also_when_several_are_under_way() -> None:
     made = codec()
-    assert say(made, '{"type":"Finalize"}') == say(made, '{"type":"Finalize"}') == [Finalize(None)]
+    assert say(made, '{"type":"Finalize"}') == say(made, '{"type":"Finalize"}') == [EndUtterance(None)]
     tell(made, final("hello", reason="finalize"), ended(reason="finalize"))
     assert made.finalized(None, 1.0) == []
     assert [message["from_finalize"] for message in sent(made.finalized(None, 1.0))] == [True]
@@ -198,9 +198,9 @@ def test_every_finalize_is_answered_also_when_several_are_under_way() -> None:
 def test_finalize_can_name_a_channel() -> None:
     made = codec("channels=2&multichannel=true")
     made.separated(2)
-    assert say(made, '{"type":"Finalize","channel":1}') == [Finalize(1)]
+    assert say(made, '{"type":"Finalize","channel":1}') == [EndUtterance(1)]
     assert [message["channel_index"] for message in sent(made.finalized(1, 1.0))] == [[1, 2]]
-    assert say(made, '{"type":"Finalize"}') == [Finalize(None)]
+    assert say(made, '{"type":"Finalize"}') == [EndUtterance(None)]
     assert [message["channel_index"] for message in sent(made.finalized(None, 1.0))] == [[0, 2], [1, 2]]
 
 
@@ -208,7 +208,7 @@ def test_finalize_of_a_channel_that_is_not_there_is_an_error_and_the_stream_stay
     made = codec()
     (message,) = sent(say(made, '{"type":"Finalize","channel":4}'))
     assert (message["type"], message["variant"]) == ("Error", "SchemaError")
-    assert say(made, b"\0\0") == [Audio(b"\0\0")]
+    assert say(made, b"\0\0") == [PushAudio(b"\0\0")]
 
 
 def test_channels_are_told_apart() -> None:
@@ -223,11 +223,11 @@ def test_close_stream_flushes_sums_up_and_closes() -> None:
     made = codec()
     say(made, b"\1\2")
     say(made, b"\3\4")
-    assert say(made, '{"type":"CloseStream"}') == [Finish()]
+    assert say(made, '{"type":"CloseStream"}') == [EndStream()]
     (last,) = tell(made, final("hello", reason="finish"))
     assert (last["is_final"], last["speech_final"], last["from_finalize"]) == (True, True, False)
     actions = made.finished(12.3456)
-    assert actions[-1] == HangUp(1000)
+    assert actions[-1] == Close(1000)
     (message,) = sent(actions)
     assert message["type"] == "Metadata"
     assert message["sha256"] == hashlib.sha256(FIRST + b"\1\2\3\4").hexdigest()
@@ -248,20 +248,20 @@ def test_recognition_opens_with_the_first_message_that_needs_it() -> None:
     assert say(made, '{"type":"KeepAlive"}') == []
     assert [type(action) for action in say(made, "nonsense")] == [Send]
     opened, audio = say(made, b"\0\0")
-    assert isinstance(opened, Open)
+    assert isinstance(opened, OpenStream)
     assert opened.audio == AudioFormat("linear16", 16_000)
-    assert audio == Audio(b"\0\0")
+    assert audio == PushAudio(b"\0\0")
 
 
 @pytest.mark.parametrize("kind", ["Finalize", "CloseStream"])
 def test_a_flush_before_any_audio_is_answered_too(kind: str) -> None:
     opened, action = say(fresh(), json.dumps({"type": kind}))
-    assert isinstance(opened, Open)
-    assert isinstance(action, Finalize | Finish)
+    assert isinstance(opened, OpenStream)
+    assert isinstance(action, EndUtterance | EndStream)
 
 
 def test_silence_of_the_client_ends_the_connection() -> None:
-    assert codec().failed(Failure("idle", "")) == [HangUp(1011, IDLE_REASON)]
+    assert codec().failed(CodecFailure("idle", "")) == [Close(1011, IDLE_REASON)]
     assert IDLE_SECONDS == 10
     assert len(IDLE_REASON.encode()) <= 123, "a close reason has at most 123 bytes"
 
@@ -269,7 +269,7 @@ def test_silence_of_the_client_ends_the_connection() -> None:
 def test_an_empty_binary_message_is_not_the_end() -> None:
     made = codec()
     assert say(made, b"") == []
-    assert say(made, b"\0\0") == [Audio(b"\0\0")]
+    assert say(made, b"\0\0") == [PushAudio(b"\0\0")]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_text_that_is_not_understood_is_an_error_and_the_stream_stays_open(tex
     made = codec()
     (message,) = sent(say(made, text))
     assert (message["type"], message["variant"], message["message"]) == ("Error", "SchemaError", text)
-    assert say(made, b"\0\0") == [Audio(b"\0\0")]
+    assert say(made, b"\0\0") == [PushAudio(b"\0\0")]
 
 
 def test_configure_replaces_keyterms_and_keeps_keywords() -> None:
@@ -316,8 +316,8 @@ def test_configure_that_cannot_be_done_says_so() -> None:
     ],
 )
 def test_a_failure_ends_the_connection_with_a_code_that_says_whose_fault(kind: Any, code: int, says: str) -> None:
-    *_, close = codec().failed(Failure(kind, "why" * 100))
-    assert isinstance(close, HangUp)
+    *_, close = codec().failed(CodecFailure(kind, "why" * 100))
+    assert isinstance(close, Close)
     assert len(close.reason.encode()) <= 123
     assert close.code == code
     assert says in close.reason
@@ -370,12 +370,12 @@ def test_any_sequence_of_messages_leaves_the_codec_in_a_documented_state(raw: li
     for message in raw:
         actions = say(made, message)
         assert actions == [] or not closing
-        finishes += sum(isinstance(action, Finish) for action in actions)
+        finishes += sum(isinstance(action, EndStream) for action in actions)
         closing = finishes > 0
-        opened += sum(isinstance(action, Open) for action in actions)
+        opened += sum(isinstance(action, OpenStream) for action in actions)
         assert opened or all(isinstance(action, Send) for action in actions)
         for action in actions:
-            if isinstance(action, Finalize):
+            if isinstance(action, EndUtterance):
                 assert sent(made.finalized(action.channel, 1.0))
     assert finishes <= 1
     assert opened <= 1

@@ -6,10 +6,10 @@ import pytest
 from streaming_asr_server.access.authentication import Principal
 from streaming_asr_server.protocols.openai import client_secrets
 from streaming_asr_server.protocols.openai.client_secrets import ClientSecrets
-from streaming_asr_server.protocols.openai.session import Settings
+from streaming_asr_server.protocols.openai.session_settings import SessionSettings
 
 ALI = Principal(name="ali")
-SETTINGS = Settings.default("m")
+SETTINGS = SessionSettings.default("m")
 
 
 class Time:

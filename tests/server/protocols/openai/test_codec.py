@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming_asr_server.adapter.interface import (
     Action,
-    Audio,
-    Failure,
-    Finalize,
-    Open,
+    CodecFailure,
+    EndUtterance,
+    OpenStream,
+    PushAudio,
     UpdateHotwords,
     UpdateSilence,
 )
-from streaming_asr_server.connection.outbox import HangUp, Send
+from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.protocols.openai.codec import OpenAICodec
 from streaming_asr_server.protocols.openai.messages import Dialect
-from streaming_asr_server.protocols.openai.session import Settings
+from streaming_asr_server.protocols.openai.session_settings import SessionSettings
 
 from streaming_asr.events import Alternative, EndReason, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
 
@@ -30,7 +30,7 @@ SECOND = b"\0" * 48_000
 
 
 def codec(dialect: Dialect = "ga", *, manual: bool = False) -> OpenAICodec:
-    made = OpenAICodec(Settings.default("embedded"), dialect, session_id="sess_7", expires_at=1_000)
+    made = OpenAICodec(SessionSettings.default("embedded"), dialect, session_id="sess_7", expires_at=1_000)
     if manual:
         send(made, {"type": "session.update", "session": {"audio": {"input": {"turn_detection": None}}}})
     return made
@@ -47,7 +47,7 @@ def append(codec: OpenAICodec, audio: bytes = SECOND) -> Sequence[Action]:
 def commit(codec: OpenAICodec, *events: Event) -> list[dict[str, Any]]:
     """A commit, and the events that its flush gives."""
     actions = send(codec, {"type": "input_audio_buffer.commit"})
-    assert actions == [Finalize()], sent(actions)
+    assert actions == [EndUtterance()], sent(actions)
     return [*tell(codec, *events), *sent(codec.finalized(None, 0.0))]
 
 
@@ -98,7 +98,7 @@ def ended(time: float = 1.0, utterance: int = 0, reason: EndReason = "silence") 
 
 @pytest.mark.parametrize(("dialect", "kind"), [("ga", "session.created"), ("beta", "transcription_session.created")])
 def test_the_server_speaks_first(dialect: Dialect, kind: str) -> None:
-    made = OpenAICodec(Settings.default("embedded"), dialect, session_id="sess_7", expires_at=1_000)
+    made = OpenAICodec(SessionSettings.default("embedded"), dialect, session_id="sess_7", expires_at=1_000)
     (message,) = sent(made.greeting())
     assert message["type"] == kind
     assert message["event_id"]
@@ -108,9 +108,9 @@ def test_the_server_speaks_first(dialect: Dialect, kind: str) -> None:
 def test_the_stream_opens_with_the_first_audio_and_appends_are_not_answered() -> None:
     made = codec()
     opened, audio = append(made)
-    assert isinstance(opened, Open)
-    assert audio == Audio(SECOND)
-    assert append(made) == [Audio(SECOND)]
+    assert isinstance(opened, OpenStream)
+    assert audio == PushAudio(SECOND)
+    assert append(made) == [PushAudio(SECOND)]
     assert made.taken(2, 2.0) == []
 
 
@@ -249,7 +249,7 @@ def test_clear_forgets_what_was_not_committed() -> None:
     made = codec(manual=True)
     append(made)
     tell(made, started(), partial("never"))
-    assert send(made, {"type": "input_audio_buffer.clear"}) == [Finalize()]
+    assert send(made, {"type": "input_audio_buffer.clear"}) == [EndUtterance()]
     assert tell(made, final("never mind", reason="finalize"), ended(reason="finalize")) == []
     assert kinds(sent(made.finalized(None, 1.0))) == ["cleared"]
     append(made)
@@ -338,7 +338,7 @@ def test_a_message_that_is_not_understood_is_an_error_and_the_session_goes_on(ra
     (message,) = sent(made.receive(raw))
     assert message["type"] == "error"
     assert message["error"]["type"] == "invalid_request_error"
-    assert append(made)[-1] == Audio(SECOND)
+    assert append(made)[-1] == PushAudio(SECOND)
 
 
 def test_too_much_audio_at_once_is_refused() -> None:
@@ -364,10 +364,10 @@ def test_audio_that_cannot_be_decoded_fails_its_item_only() -> None:
     made = codec()
     append(made)
     tell(made, started())
-    (failed,) = sent(made.failed(Failure("audio", "bad samples")))
+    (failed,) = sent(made.failed(CodecFailure("audio", "bad samples")))
     assert failed["type"] == "conversation.item.input_audio_transcription.failed"
     assert failed["error"]["message"] == "bad samples"
-    (error,) = sent(codec().failed(Failure("audio", "bad samples")))
+    (error,) = sent(codec().failed(CodecFailure("audio", "bad samples")))
     assert error["type"] == "error", "there is no item yet"
 
 
@@ -382,16 +382,16 @@ def test_audio_that_cannot_be_decoded_fails_its_item_only() -> None:
     ],
 )
 def test_limits_and_faults_end_the_session_with_an_error(kind: Any, code: str, close: int) -> None:
-    *messages, last = codec().failed(Failure(kind, "why"))
+    *messages, last = codec().failed(CodecFailure(kind, "why"))
     assert [message["error"]["code"] for message in sent(messages)] == [code]
-    assert last == HangUp(close, "why")
+    assert last == Close(close, "why")
 
 
 def test_several_commits_and_clears_may_be_under_way() -> None:
     made = codec(manual=True)
     for operation in ("commit", "clear", "commit"):
         append(made)
-        assert send(made, {"type": f"input_audio_buffer.{operation}"}) == [Finalize()]
+        assert send(made, {"type": f"input_audio_buffer.{operation}"}) == [EndUtterance()]
     first = [*tell(made, final("one", reason="finalize")), *sent(made.finalized(None, 1.0))]
     assert kinds(first) == ["delta", "committed", "added", "done", "completed"]
     assert kinds([*tell(made, final("two", 1, "finalize")), *sent(made.finalized(None, 2.0))]) == ["cleared"]
@@ -424,7 +424,7 @@ def test_any_sequence_keeps_items_whole(operations: list[str]) -> None:
                 log += tell(made, *spoken, ended(utterance=utterance))
                 utterance += 1
         log += sent(actions)
-        if Finalize() in actions:
+        if EndUtterance() in actions:
             log += sent(made.finalized(None, 0.0))
     completed = [message["item_id"] for message in log if message["type"].endswith(".completed")]
     committed = [message["item_id"] for message in log if message["type"].endswith(".committed")]

@@ -221,7 +221,7 @@ async def test_a_language_that_the_model_does_not_know_ends_the_session_with_an_
 async def test_a_server_that_stops_says_so() -> None:
     async with local_server(ScriptedRecognition) as server, connect(f"{server.url}/v1/realtime") as websocket:
         await hear(websocket, "session.created")
-        server.service.send_away()
+        server.service.close_connections()
         (error,) = await hear(websocket, "error")
         await websocket.wait_closed()
         assert error["error"]["code"] == "server_shutdown"

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
-from streaming_asr_server.adapter.interface import Audio, AudioFormat, Failure, Finish, Open
-from streaming_asr_server.connection.outbox import HangUp
+from streaming_asr_server.adapter.interface import AudioFormat, CodecFailure, EndStream, OpenStream, PushAudio
+from streaming_asr_server.connection.outbox import Close
 from streaming_asr_server.local import LocalServer, local_server
 from streaming_asr_server.protocols.twilio.clock import LONGEST_FILL_MS, TrackClock
 from streaming_asr_server.protocols.twilio.codec import TwilioCodec
@@ -71,14 +71,14 @@ def streaming(*tracks: str, **parameters: str) -> tuple[TwilioCodec, Listener]:
     listener = Listener()
     codec = TwilioCodec(listener)
     assert codec.receive(CONNECTED) == []
-    assert isinstance(codec.receive(start(*tracks, **parameters))[0], Open)
+    assert isinstance(codec.receive(start(*tracks, **parameters))[0], OpenStream)
     return codec, listener
 
 
 def test_each_track_is_a_channel_of_its_own() -> None:
     codec, listener = streaming("inbound", "outbound")
-    assert codec.receive(media(b"\1\2", track="outbound")) == [Audio(b"\1\2", 1)]
-    assert codec.receive(media(b"\3", track="inbound")) == [Audio(b"\3", 0)]
+    assert codec.receive(media(b"\1\2", track="outbound")) == [PushAudio(b"\1\2", 1)]
+    assert codec.receive(media(b"\3", track="inbound")) == [PushAudio(b"\3", 0)]
     assert codec.receive(media(b"\3", track="another")) == [], "it was not announced"
     codec.event(1, SpeechStarted(0, 0.5, 0.0))
     assert listener.told[0] == {
@@ -103,7 +103,7 @@ def test_options_come_as_parameters_of_the_call() -> None:
     listener = Listener()
     parameters = {"language": "en", "hotwords": "Ada, two words:5, bad:x", "partials": "false", "other": "1"}
     (opened,) = TwilioCodec(listener).receive(start(**parameters))
-    assert opened == Open(
+    assert opened == OpenStream(
         audio=AudioFormat("mulaw", 8_000, 1, separate=True),
         hotwords={"Ada": 10.0, "two words": 5.0, "bad": 10.0},
         language="en",
@@ -137,9 +137,9 @@ def test_events_are_told_in_the_native_shape() -> None:
 
 def test_stop_flushes_and_the_end_is_told_once() -> None:
     codec, listener = streaming()
-    assert codec.receive(STOP) == [Finish()]
+    assert codec.receive(STOP) == [EndStream()]
     assert codec.receive(media(b"\1")) == codec.receive("nonsense") == []
-    assert codec.finished(2.0) == [HangUp(1000)]
+    assert codec.finished(2.0) == [Close(1000)]
     codec.lost()
     assert listener.kinds() == ["call_started", "call_ended"]
     assert (listener.told[-1]["reason"], listener.told[-1]["duration"]) == ("stop", 2.0)
@@ -150,7 +150,7 @@ def test_a_lost_connection_and_a_failure_are_told_too() -> None:
     codec.lost()
     assert listener.told[-1]["reason"] == "lost"
     codec, listener = streaming()
-    assert codec.failed(Failure("server", "it broke")) == [HangUp(1011, "it broke")]
+    assert codec.failed(CodecFailure("server", "it broke")) == [Close(1011, "it broke")]
     assert (listener.told[-1]["reason"], listener.told[-1]["message"]) == ("server", "it broke")
 
 
@@ -180,14 +180,14 @@ def test_keys_are_told_and_everything_else_is_tolerated() -> None:
 )
 def test_what_twilio_does_not_say_ends_the_connection(message: str) -> None:
     (close,) = TwilioCodec(Listener()).receive(message)
-    assert isinstance(close, HangUp)
+    assert isinstance(close, Close)
     assert close.code == 1007
 
 
 def test_media_before_the_start_is_dropped_and_a_stop_closes() -> None:
     codec = TwilioCodec(Listener())
     assert codec.receive(media(b"\1")) == []
-    assert codec.receive(STOP) == [HangUp(1000)]
+    assert codec.receive(STOP) == [Close(1000)]
 
 
 MESSAGES = st.one_of(
@@ -208,9 +208,9 @@ def test_any_sequence_of_messages_leaves_the_codec_in_a_documented_state(raw: li
     for message in raw:
         actions = codec.receive(message)
         assert not over or actions == []
-        opened += sum(isinstance(action, Open) for action in actions)
-        assert opened == 1 or all(isinstance(action, HangUp) for action in actions)
-        over = over or any(isinstance(action, Finish | HangUp) for action in actions)
+        opened += sum(isinstance(action, OpenStream) for action in actions)
+        assert opened == 1 or all(isinstance(action, Close) for action in actions)
+        over = over or any(isinstance(action, EndStream | Close) for action in actions)
     codec.lost()
     assert opened <= 1
     assert listener.kinds().count("call_started") == listener.kinds().count("call_ended") == opened

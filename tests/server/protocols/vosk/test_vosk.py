@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
 from streaming_asr_server.adapter.interface import (
     Action,
-    Audio,
     AudioFormat,
-    Failure,
-    Finalize,
-    Finish,
-    Open,
+    CodecFailure,
+    EndStream,
+    EndUtterance,
+    OpenStream,
+    PushAudio,
     UpdateHotwords,
 )
-from streaming_asr_server.connection.outbox import HangUp, Send
+from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.local import local_server
 from streaming_asr_server.protocols.vosk.codec import VoskCodec, VoskDefaults
 from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
@@ -60,7 +60,7 @@ def opened(**config: Any) -> VoskCodec:
     """A connection on which audio has come already."""
     codec = VoskCodec()
     assert codec.receive(json.dumps({"config": config})) == []
-    assert isinstance(codec.receive(PIECE)[0], Open)
+    assert isinstance(codec.receive(PIECE)[0], OpenStream)
     return codec
 
 
@@ -103,14 +103,14 @@ def test_pieces_that_were_recognized_at_once_have_a_reply_each() -> None:
 
 def test_eof_is_answered_with_all_that_is_left_then_the_close() -> None:
     codec = opened()
-    assert codec.receive('{"eof" : 1}') == [Finish()]
+    assert codec.receive('{"eof" : 1}') == [EndStream()]
     codec.event(0, final("one"))
     codec.event(0, final("two", 2.0))
     *replies, close = codec.finished(3.0)
     (reply,) = sent(replies)
     assert reply["text"] == "one two"
     assert [word["start"] for word in reply["result"]] == [0.5, 2.0]
-    assert close == HangUp(1000)
+    assert close == Close(1000)
     assert codec.receive(PIECE) == codec.receive("nonsense") == [], "nothing is heard after it"
 
 
@@ -122,17 +122,17 @@ def test_an_empty_final_has_no_words() -> None:
 
 def test_reset_is_answered_and_the_stream_goes_on() -> None:
     codec = opened(words=False)
-    assert codec.receive('{"reset":true}') == [Finalize()]
+    assert codec.receive('{"reset":true}') == [EndUtterance()]
     codec.event(0, final("one"))
     assert sent(codec.finalized(None, 1.0)) == [{"text": "one"}]
-    assert codec.receive(PIECE) == [Audio(PIECE)]
+    assert codec.receive(PIECE) == [PushAudio(PIECE)]
 
 
 @pytest.mark.parametrize("end", ['{"eof" : 1}', '{"reset" : 1}'])
 def test_a_flush_before_any_audio_is_answered_too(end: str) -> None:
     first, second = VoskCodec().receive(end)
-    assert isinstance(first, Open)
-    assert isinstance(second, Finish | Finalize)
+    assert isinstance(first, OpenStream)
+    assert isinstance(second, EndStream | EndUtterance)
 
 
 def test_alternatives_have_scores_and_words_without_confidence() -> None:
@@ -154,19 +154,19 @@ def test_alternatives_have_scores_and_words_without_confidence() -> None:
 def test_the_rate_is_that_of_the_config_or_the_default(config: dict[str, Any], audio: int) -> None:
     codec = VoskCodec()
     codec.receive(json.dumps({"config": config}))
-    assert codec.receive(PIECE) == [Open(audio=AudioFormat("linear16", audio)), Audio(PIECE)]
+    assert codec.receive(PIECE) == [OpenStream(audio=AudioFormat("linear16", audio)), PushAudio(PIECE)]
 
 
 def test_the_default_rate_is_an_option() -> None:
     (first, _) = VoskCodec(VoskDefaults(sample_rate=16_000)).receive(PIECE)
-    assert first == Open(audio=AudioFormat("linear16", 16_000))
+    assert first == OpenStream(audio=AudioFormat("linear16", 16_000))
 
 
 def test_phrases_are_hotwords_from_the_start_and_later() -> None:
     codec = VoskCodec()
     codec.receive('{"config": {"phrase_list": ["one two", " three ", 7, "[unk]"], "model": "big", "words": 1}}')
     (first, _) = codec.receive(PIECE)
-    assert isinstance(first, Open)
+    assert isinstance(first, OpenStream)
     assert dict(first.hotwords) == {"one two": 10.0, "three": 10.0}
     assert codec.receive('{"config": {"phrase_list": ["four"], "sample_rate": 9000}}') == [
         UpdateHotwords({"four": 10.0})
@@ -178,7 +178,7 @@ def test_phrases_are_hotwords_from_the_start_and_later() -> None:
 def test_what_cannot_be_meant_for_it_ends_the_connection_with_a_reason(text: str) -> None:
     codec = opened()
     (close,) = codec.receive(text)
-    assert isinstance(close, HangUp)
+    assert isinstance(close, Close)
     assert close.code == 1007
     assert close.reason
 
@@ -190,7 +190,7 @@ def test_other_json_is_dropped(text: str) -> None:
 
 @pytest.mark.parametrize(("kind", "code"), [("audio", 1007), ("request", 1008), ("shutdown", 1012), ("server", 1011)])
 def test_a_failure_is_a_close_with_a_reason(kind: Any, code: int) -> None:
-    assert opened().failed(Failure(kind, "why")) == [HangUp(code, "why")]
+    assert opened().failed(CodecFailure(kind, "why")) == [Close(code, "why")]
 
 
 CLIENT_MESSAGES = st.one_of(
@@ -212,10 +212,10 @@ def test_any_sequence_of_messages_leaves_the_codec_in_a_documented_state(raw: li
         actions = codec.receive(message)
         assert not closed or actions == []
         for action in actions:
-            assert isinstance(action, Open) is not is_open or isinstance(action, HangUp) or is_open
-            assert is_open or isinstance(action, Open | HangUp)
-            is_open = is_open or isinstance(action, Open)
-            closed = closed or isinstance(action, Finish | HangUp)
+            assert isinstance(action, OpenStream) is not is_open or isinstance(action, Close) or is_open
+            assert is_open or isinstance(action, OpenStream | Close)
+            is_open = is_open or isinstance(action, OpenStream)
+            closed = closed or isinstance(action, EndStream | Close)
 
 
 # On a real socket.

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
-from streaming_asr_server.adapter.interface import Action, Audio, AudioFormat, Failure, Finish, Open
-from streaming_asr_server.connection.outbox import HangUp, Send
+from streaming_asr_server.adapter.interface import Action, AudioFormat, CodecFailure, EndStream, OpenStream, PushAudio
+from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.local import LocalServer, local_server
 from streaming_asr_server.protocols.wyoming.codec import DONE, WyomingCodec, to_linear16
 from streaming_asr_server.protocols.wyoming.events import (
@@ -166,9 +166,9 @@ def test_ping_is_answered_and_unknown_events_are_not() -> None:
 def test_an_utterance_from_the_request_to_the_transcript() -> None:
     made = codec(wire("transcribe", {"language": "en-GB"}))
     assert made.receive(wire("audio-start", FORMAT)) == [
-        Open(audio=AudioFormat("linear16", 16_000, 1), language="en-GB")
+        OpenStream(audio=AudioFormat("linear16", 16_000, 1), language="en-GB")
     ]
-    assert made.receive(wire("audio-chunk", FORMAT, b"\1\2")) == [Audio(b"\1\2")]
+    assert made.receive(wire("audio-chunk", FORMAT, b"\1\2")) == [PushAudio(b"\1\2")]
     assert made.event(0, partial("", "turn")) == [], "what may change is not told"
     assert told(made.event(0, partial("turn", "on the"))) == [
         ("transcript-start", {"language": "en"}),
@@ -176,22 +176,22 @@ def test_an_utterance_from_the_request_to_the_transcript() -> None:
     ]
     assert told(made.event(0, final("turn on the light"))) == [("transcript-chunk", {"text": " on the light"})]
     assert told(made.event(0, partial("in"))) == [("transcript-chunk", {"text": " in"})]
-    assert made.receive(wire("audio-stop")) == [Finish()]
+    assert made.receive(wire("audio-stop")) == [EndStream()]
     assert told(made.event(0, final("in the kitchen"))) == [("transcript-chunk", {"text": " the kitchen"})]
     *messages, close = made.finished(3.0)
     assert told(messages) == [
         ("transcript", {"text": "turn on the light in the kitchen", "language": "en"}),
         ("transcript-stop", {}),
     ]
-    assert close == HangUp(DONE)
+    assert close == Close(DONE)
 
 
 def test_silence_is_an_empty_transcript() -> None:
     for made in (codec(wire("audio-start", FORMAT)), codec()):
         actions = made.receive(wire("audio-stop"))
-        actions = made.finished(0.0) if actions == [Finish()] else actions
+        actions = made.finished(0.0) if actions == [EndStream()] else actions
         assert told(actions)[1] == ("transcript", {"text": "", "language": "en"})
-        assert actions[-1] == HangUp(DONE)
+        assert actions[-1] == Close(DONE)
 
 
 def test_what_comes_behind_the_audio_is_for_the_next_transcription() -> None:
@@ -206,14 +206,14 @@ def test_what_comes_behind_the_audio_is_for_the_next_transcription() -> None:
 def test_names_and_terms_are_hotwords_and_names_count_more() -> None:
     request = {"transcript_names": ["Ada", "Bob "], "transcript_terms": ["Bob", "dimmer", 7, ""], "context": {}}
     (opened,) = codec(wire("transcribe", request)).receive(wire("audio-start", FORMAT))
-    assert isinstance(opened, Open)
+    assert isinstance(opened, OpenStream)
     assert dict(opened.hotwords) == {"Ada": 10.0, "Bob": 10.0, "dimmer": 5.0}
 
 
 def test_a_chunk_without_a_start_begins_too() -> None:
     opened, audio = codec().receive(wire("audio-chunk", {"rate": 8_000, "width": 2, "channels": 2}, b"\1\2\3\4"))
-    assert opened == Open(audio=AudioFormat("linear16", 8_000, 2))
-    assert audio == Audio(b"\1\2\3\4")
+    assert opened == OpenStream(audio=AudioFormat("linear16", 8_000, 2))
+    assert audio == PushAudio(b"\1\2\3\4")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_chunk_without_a_start_begins_too() -> None:
 def test_audio_of_a_form_that_cannot_be_is_an_error(data: dict[str, Any]) -> None:
     *_, message, close = codec().receive(wire("audio-chunk", data, b"\1\2"))
     assert told([message])[0][1]["code"] == "bad_audio"
-    assert isinstance(close, HangUp)
+    assert isinstance(close, Close)
     assert close.code != DONE
 
 
@@ -244,10 +244,10 @@ def test_samples_of_any_width_become_two_bytes(width: int) -> None:
 
 def test_a_failure_is_an_error_event_and_a_client_that_waits_is_closed_without() -> None:
     started = codec(wire("audio-start", FORMAT))
-    message, close = started.failed(Failure("server", "it broke"))
+    message, close = started.failed(CodecFailure("server", "it broke"))
     assert told([message]) == [("error", {"text": "it broke", "code": "server"})]
-    assert close == HangUp(1011, "it broke")
-    assert codec().failed(Failure("idle", "")) == [HangUp(1001)]
+    assert close == Close(1011, "it broke")
+    assert codec().failed(CodecFailure("idle", "")) == [Close(1001)]
 
 
 @pytest.mark.parametrize(("tag", "bare"), [("en", "en"), ("en-GB", "en"), ("pt_BR", "pt"), ("FR", "fr")])
@@ -278,9 +278,9 @@ def test_any_sequence_of_events_leaves_the_codec_in_a_documented_state(raw: list
         actions = made.receive(piece)
         assert not over or actions == []
         for action in actions:
-            assert isinstance(action, Send | HangUp | Open) or opened
-            opened = opened or isinstance(action, Open)
-            over = over or isinstance(action, Finish | HangUp)
+            assert isinstance(action, Send | Close | OpenStream) or opened
+            opened = opened or isinstance(action, OpenStream)
+            over = over or isinstance(action, EndStream | Close)
         assert made.finishing == over
 
 
@@ -307,11 +307,11 @@ class Talk:
         self.reader, self.writer = reader, writer
         self._events = EventReader()
 
-    async def say(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def hear(self) -> tuple[str, dict[str, Any]] | None:
+    async def receive(self) -> tuple[str, dict[str, Any]] | None:
         """The next event; None when the server has closed."""
         async with asyncio.timeout(10):
             while (event := self._events.next()) is None:
@@ -322,7 +322,7 @@ class Talk:
         return event.type, dict(event.data)
 
     async def hear_transcript(self) -> str:
-        while (event := await self.hear()) is not None:
+        while (event := await self.receive()) is not None:
             if event[0] == "transcript":
                 return str(event[1]["text"])
         raise AssertionError("the server closed without a transcript")
@@ -351,15 +351,15 @@ async def serving(
 @pytest.mark.anyio
 async def test_one_connection_has_one_transcript_after_the_other() -> None:
     async with serving() as (server, port), talking(port) as talk:
-        await talk.say(utterance() + utterance(500))
-        assert await talk.hear() == ("transcript-start", {"language": "en"})
-        assert await talk.hear() == ("transcript-chunk", {"text": "w200"})
+        await talk.send(utterance() + utterance(500))
+        assert await talk.receive() == ("transcript-start", {"language": "en"})
+        assert await talk.receive() == ("transcript-chunk", {"text": "w200"})
         assert await talk.hear_transcript() == "w200 w300 w400"
-        assert await talk.hear() == ("transcript-stop", {})
+        assert await talk.receive() == ("transcript-stop", {})
         assert await talk.hear_transcript() == "w500"
-        await talk.say(wire("ping"))
-        assert await talk.hear() == ("transcript-stop", {})
-        assert await talk.hear() == ("pong", {})
+        await talk.send(wire("ping"))
+        assert await talk.receive() == ("transcript-stop", {})
+        assert await talk.receive() == ("pong", {})
         assert server.service.admission.streams == 0, "who waits holds no place"
 
 
@@ -369,18 +369,18 @@ async def test_packets_of_any_size_make_no_difference(size: int) -> None:
     data = utterance(size=6_400) if size > 2 else utterance(0, 200, size=6_400)
     async with serving() as (_, port), talking(port) as talk:
         for start in range(0, len(data), size):
-            await talk.say(data[start : start + size])
+            await talk.send(data[start : start + size])
         assert await talk.hear_transcript() == ("w200 w300 w400" if size > 2 else "w200")
 
 
 @pytest.mark.anyio
 async def test_a_client_that_only_writes_no_more_gets_its_transcript_and_the_end() -> None:
     async with serving() as (_, port), talking(port) as talk:
-        await talk.say(utterance())
+        await talk.send(utterance())
         talk.writer.write_eof()
         assert await talk.hear_transcript() == "w200 w300 w400"
-        assert await talk.hear() == ("transcript-stop", {})
-        assert await talk.hear() is None
+        assert await talk.receive() == ("transcript-stop", {})
+        assert await talk.receive() is None
 
 
 @pytest.mark.anyio
@@ -388,18 +388,18 @@ async def test_a_full_server_still_describes_itself_and_refuses_with_an_error() 
     async with serving(max_streams=1) as (server, port), talking(port) as talk:
         async with connect(f"{server.url}/v1/vosk"):
             await until(lambda: server.service.admission.full)
-            await talk.say(wire("describe"))
-            described = await talk.hear()
+            await talk.send(wire("describe"))
+            described = await talk.receive()
             assert described is not None
             assert described[0] == "info"
-            await talk.say(utterance(*SAID * 20))
-            refused = await talk.hear()
+            await talk.send(utterance(*SAID * 20))
+            refused = await talk.receive()
             assert refused is not None
             assert (refused[0], refused[1]["code"]) == ("error", "overloaded")
-            assert await talk.hear() is None
+            assert await talk.receive() is None
         await until(lambda: not server.service.admission.full)
         async with talking(port) as again:
-            await again.say(utterance())
+            await again.send(utterance())
             assert await again.hear_transcript() == "w200 w300 w400"
 
 
@@ -410,12 +410,12 @@ async def test_a_full_server_still_describes_itself_and_refuses_with_an_error() 
 )
 async def test_what_cannot_be_done_is_an_error_and_the_end(data: bytes, code: str) -> None:
     async with serving() as (_, port), talking(port) as talk:
-        await talk.say(data)
-        event = await talk.hear()
+        await talk.send(data)
+        event = await talk.receive()
         assert event is not None
         assert (event[0], event[1]["code"]) == ("error", code)
         talk.writer.write_eof()
-        assert await talk.hear() is None
+        assert await talk.receive() is None
 
 
 @pytest.mark.anyio
@@ -424,10 +424,10 @@ async def test_a_server_with_keys_has_none_on_this_port_and_says_nothing_to_the_
     keys = ApiKeys({hash_key("good"): Principal(name="ali")})
     settings = Settings(wyoming_port=port, idle_seconds=0.3)
     async with local_server(ScriptedRecognition, settings, keys=keys), talking(port) as talk:
-        await talk.say(utterance())
+        await talk.send(utterance())
         assert await talk.hear_transcript() == "w200 w300 w400"
-        assert await talk.hear() == ("transcript-stop", {})
-        assert await talk.hear() is None
+        assert await talk.receive() == ("transcript-stop", {})
+        assert await talk.receive() is None
 
 
 @pytest.mark.anyio
@@ -435,7 +435,7 @@ async def test_names_reach_the_recognizer_and_a_client_that_goes_leaves_nothing_
     recognition = ScriptedRecognition()
     async with serving(recognition) as (server, port):
         async with talking(port) as talk:
-            await talk.say(utterance(transcript_names=["r2d2"])[:-20])
+            await talk.send(utterance(transcript_names=["r2d2"])[:-20])
             await until(lambda: bool(recognition.streams))
         assert list(recognition.streams[-1].unspellable) == ["r2d2"]
         await until(lambda: not server.service.admission.streams and not len(server.service.sessions))

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from streaming_asr_server.adapter.interface import AudioFormat
-from streaming_asr_server.protocols.openai.session import InvalidSettingError, Settings
+from streaming_asr_server.protocols.openai.session_settings import InvalidSettingError, SessionSettings
 
-DEFAULT = Settings.default("embedded")
+DEFAULT = SessionSettings.default("embedded")
 
 
-def nested(**fields: Any) -> Settings:
+def nested(**fields: Any) -> SessionSettings:
     return DEFAULT.updated({"type": "transcription", "audio": {"input": fields}})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
-from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat, Open
+from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat, OpenStream
 from streaming_asr_server.protocols.openai.messages import Dialect
 
 MAXIMUM_KEYWORDS: Final = 500
@@ -47,7 +47,7 @@ class InvalidSettingError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SessionSettings:
     """What a session was told; mappings are kept as the client wrote them, to be shown again."""
 
     audio: AudioKind = "pcm16"
@@ -58,7 +58,7 @@ class Settings:
     include: tuple[str, ...] | None = None
 
     @classmethod
-    def default(cls, model: str) -> Settings:
+    def default(cls, model: str) -> SessionSettings:
         """Before the client has said anything: 24 kHz, the server decides where an utterance ends."""
         return cls(transcription={"model": model}, turn_detection=dict(_SERVER_VAD))
 
@@ -90,13 +90,13 @@ class Settings:
             terms += (told.get("prompt") or "").split(",")
         return dict.fromkeys([term.strip() for term in terms if term.strip()][:MAXIMUM_KEYWORDS], HOTWORD_WEIGHT)
 
-    def open(self) -> Open:
+    def open(self) -> OpenStream:
         """The stream to be opened."""
         language = ((self.transcription or {}).get("language") or "").lower().split("-")[0] or None
         audio = _FORMATS[self.audio]
-        return Open(audio=audio, hotwords=self.hotwords(), silence_ms=self.silence_ms, language=language)
+        return OpenStream(audio=audio, hotwords=self.hotwords(), silence_ms=self.silence_ms, language=language)
 
-    def updated(self, session: Mapping[str, Any]) -> Settings:
+    def updated(self, session: Mapping[str, Any]) -> SessionSettings:
         """These settings with the fields of an update, nested or flat: only what is there changes, null clears.
 
         Raises:
@@ -135,7 +135,7 @@ class Settings:
 
 
 def _changes(session: Mapping[str, Any]) -> list[tuple[str, str, object]]:
-    """The settings that an update names: (field of `Settings`, path in the message, value)."""
+    """The settings that an update names: (field of `SessionSettings`, path in the message, value)."""
     audio = _object({} if session.get("audio") is None else session["audio"], "session.audio")
     nested = _object({} if audio.get("input") is None else audio["input"], "session.audio.input")
     flat = {"include": "include", "turn_detection": "turn_detection", "input_audio_format": "audio"}

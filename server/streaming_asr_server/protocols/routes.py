@@ -1,16 +1,25 @@
-"""Vosk, Wyoming and Twilio: their routes, and the ports of their own that run beside the main one."""
+"""All routes of all protocols but the native one, and the ports of their own that some protocols have."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
-from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.routing import BaseRoute
 
 from streaming_asr.errors import OptionError
+from streaming_asr_server.connection.endpoints import http_route, websocket_route
+from streaming_asr_server.protocols.deepgram.route import serve_deepgram
+from streaming_asr_server.protocols.openai.client_secrets import ClientSecrets
+from streaming_asr_server.protocols.openai.route import (
+    create_client_secret,
+    create_transcription_session,
+    serve_realtime,
+)
+from streaming_asr_server.protocols.openai.transcriptions import transcribe
 from streaming_asr_server.protocols.twilio.route import TwilioEndpoint, serve_subscriber
 from streaming_asr_server.protocols.twilio.subscribers import Subscribers
 from streaming_asr_server.protocols.twilio.webhooks import Webhook
@@ -22,8 +31,8 @@ from streaming_asr_server.service import Service
 _SUBSCRIBERS_PER_STREAM: Final = 4
 
 
-class MoreProtocols:
-    """What a service has of these protocols, as its settings say.
+class Protocols:
+    """The protocols of one service, as its settings ask for them.
 
     Raises:
         MissingExtraError: the Wyoming port is to be announced, and the package for that is not installed.
@@ -43,18 +52,30 @@ class MoreProtocols:
 
     def routes(self) -> list[BaseRoute]:
         """Those on the main port."""
+        return [*self._deepgram(), *self._openai(), *self._twilio(), self._vosk()]
 
-        async def vosk(websocket: WebSocket) -> None:
-            await serve_vosk(self._service, websocket)
+    def _deepgram(self) -> list[BaseRoute]:
+        return [websocket_route("/v1/listen", partial(serve_deepgram, self._service))]
 
-        async def subscriber(websocket: WebSocket) -> None:
-            await serve_subscriber(self._service, self._subscribers, websocket)
-
+    def _openai(self) -> list[BaseRoute]:
+        service = self._service
+        secrets = ClientSecrets(lambda: service.now())
+        sell_ga = partial(create_client_secret, service, secrets)
+        sell_beta = partial(create_transcription_session, service, secrets)
         return [
-            WebSocketRoute("/v1/vosk", vosk),
-            WebSocketRoute("/v1/twilio", TwilioEndpoint(self._service, self._subscribers, self._webhook)),
-            WebSocketRoute("/v1/twilio/{sid}/events", subscriber),
+            websocket_route("/v1/realtime", partial(serve_realtime, service, secrets)),
+            http_route("/v1/realtime/client_secrets", sell_ga, "POST"),
+            http_route("/v1/realtime/transcription_sessions", sell_beta, "POST"),
+            http_route("/v1/audio/transcriptions", partial(transcribe, service), "POST"),
         ]
+
+    def _twilio(self) -> list[BaseRoute]:
+        endpoint = TwilioEndpoint(self._service, self._subscribers, self._webhook)
+        subscribe = partial(serve_subscriber, self._service, self._subscribers)
+        return [websocket_route("/v1/twilio", endpoint.serve), websocket_route("/v1/twilio/{sid}/events", subscribe)]
+
+    def _vosk(self) -> BaseRoute:
+        return websocket_route("/v1/vosk", partial(serve_vosk, self._service))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -86,7 +107,7 @@ class MoreProtocols:
 
 @asynccontextmanager
 async def _standard_streams(service: Service) -> AsyncIterator[None]:
-    """Standard input and output; when the input ends, whoever started this process has gone."""
+    """Serve standard input and output; the end of the input ends the server, whose parent has gone."""
 
     async def serve() -> None:
         try:
@@ -95,7 +116,7 @@ async def _standard_streams(service: Service) -> AsyncIterator[None]:
             service.failure = error
             raise
         finally:
-            service.ended = True
+            service.exit_requested = True
 
     task = asyncio.create_task(serve(), name="wyoming over standard streams")
     try:
