@@ -73,6 +73,7 @@ async def test_a_flood_of_commands_is_held_back_too() -> None:
     recognition = ScriptedRecognition(delay=3_600)
     async with local_server(lambda: recognition, Settings(stall_seconds=7_200)) as server, raw(server.url) as client:
         await client.send({"type": "start"}, bytes(3_200))
+        await client.receive("started")
         for _ in range(2_000):
             await client.send({"type": "finalize"})
         (session,) = server.service.sessions._sessions.values()

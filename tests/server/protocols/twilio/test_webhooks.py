@@ -106,7 +106,7 @@ async def test_the_end_does_not_wait_for_ever() -> None:
             return 200
 
     async with asyncio.timeout(5):
-        await delivered(webhook(Deaf(), farewell_seconds=0.05), 2)
+        await delivered(webhook(Deaf(), closing_seconds=0.05), 2)
 
 
 @pytest.mark.parametrize(
