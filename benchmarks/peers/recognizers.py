@@ -85,21 +85,21 @@ async def _native(url: str, pieces: AsyncIterator[bytes], show: Show) -> None:
                 await stream.send(np.frombuffer(piece, dtype="<i2"))
             await stream.finish()
 
-        sending = asyncio.create_task(send())
-        async for event in stream:
-            match event:
-                case Partial(committed=committed, tail=tail):
-                    show(" ".join([*finals, committed]), tail)
-                case FinalEvent(text=text):
-                    finals.append(text)
-                    show(" ".join(finals), "")
-        await sending
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(send())
+            async for event in stream:
+                match event:
+                    case Partial(committed=committed, tail=tail):
+                        show(" ".join([*finals, committed]), tail)
+                    case FinalEvent(text=text):
+                        finals.append(text)
+                        show(" ".join(finals), "")
 
 
 async def _whisperlivekit(url: str, pieces: AsyncIterator[bytes], show: Show) -> None:
     """Every message holds all lines so far and what is behind them; an empty message ends the audio."""
-    async with open_websocket(url, max_size=None) as socket:
-        sending = asyncio.create_task(_send_all(socket, pieces))
+    async with open_websocket(url, max_size=None, ping_interval=None) as socket, asyncio.TaskGroup() as tasks:
+        tasks.create_task(_send_all(socket, pieces))
         async for message in socket:
             state: Mapping[str, Any] = json.loads(message)
             if state.get("type") == "ready_to_stop":
@@ -107,7 +107,6 @@ async def _whisperlivekit(url: str, pieces: AsyncIterator[bytes], show: Show) ->
             if "lines" in state:
                 settled = " ".join(str(line["text"]) for line in state["lines"] if line.get("text"))
                 show(settled, str(state.get("buffer_transcription") or ""))
-        await sending
 
 
 async def _lines(url: str, pieces: AsyncIterator[bytes], show: Show) -> None:
@@ -121,11 +120,11 @@ async def _lines(url: str, pieces: AsyncIterator[bytes], show: Show) -> None:
             await writer.drain()
         writer.write_eof()
 
-    sending = asyncio.create_task(send())
-    async for line in reader:
-        settled, tail = json.loads(line)
-        show(settled, tail)
-    await sending
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(send())
+        async for line in reader:
+            settled, tail = json.loads(line)
+            show(settled, tail)
     writer.close()
 
 
