@@ -1,48 +1,67 @@
 # Two commands: `make demo` shows live captions, `make test` checks everything. Both set up what they need.
 
-PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
-BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The first interpreter that is new enough and can make environments; PYTHON names another one. Newer than 3.14 has no
+# wheels of torch yet.
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python $(wildcard $(HOME)/.pyenv/versions/3.*/bin/python3)
+SUITABLE := import ensurepip, sys, venv; (3, 11) <= sys.version_info[:2] <= (3, 14) or sys.exit(1)
+PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# NUMPY names another numpy than the pinned one.
+NUMPY ?=
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt
 
 SPEECH ?= ../shared/speech
 TEXT ?= ../shared/text
 RECIPE ?= english-small
 UTTERANCES ?= 17000
 
-.PHONY: demo test check lint types layers tests lm clients model clean
+.PHONY: demo test check lint types layers tests core pythons lm clients model clean
 
-demo: .venv/.demo  ## live captions of the bundled recording
+demo: $(VENV)/.demo  ## live captions of the bundled recording
 	$(BIN)/streaming-asr demo
 
 test: lint types layers tests  ## everything that CI checks
 
 check: lint types layers  ## what needs no test run
 
-lint: .venv/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/.dev
+types: $(VENV)/.dev
 	$(BIN)/mypy
 
-layers: .venv/.dev
+layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-tests: .venv/.dev
+tests: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-lm: .venv/.dev  ## kenlm, which compiles from source, for the tests that compare with it
+# The laws of streaming, model and search, and the protocol: what another Python or numpy could break.
+CORE := tests/decoding tests/model tests/client tests/test_session.py tests/test_utterance.py tests/test_recognizer.py \
+	tests/test_protocol.py
+
+core: $(VENV)/.test  ## the tests of the core alone
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(CORE)
+
+pythons:  ## the interpreters on this machine that will do, one of each version
+	@for p in $(CANDIDATES); do \
+		$$p -c '$(SUITABLE); print("%d.%d" % sys.version_info[:2], sys.executable)' 2>/dev/null; \
+	done | sort -u -k 1,1
+
+lm: $(VENV)/.dev  ## kenlm, which compiles from source, for the tests that compare with it
 	$(INSTALL) --editable '.[lm]'
 
-clients: .venv/.dev  ## the client packages of other services, each in its own environment, for the tests with them
+clients: $(VENV)/.dev  ## the client packages of other services, each in its own environment, for the tests with them
 	$(BIN)/python tests/clients/environments.py
 
 model: prepared/.done  ## trains a model as RECIPE=english-small or english-medium (one GPU) says; goes on where it stopped
 	$(BIN)/python -m training.train training/configs/$(RECIPE).toml
 	$(BIN)/python -m training.evaluate runs/$(RECIPE)/final prepared/real --noise prepared/noise
 
-prepared/.done: .venv/.dev
+prepared/.done: $(VENV)/.dev
 	$(BIN)/python -m training.prepare $(SPEECH)/manifest.tsv prepared/real
 	$(BIN)/python -m training.prepare $(SPEECH)/noise/manifest.tsv prepared/noise --untranscribed --held-out 5-
 	$(BIN)/python -m training.prepare $(SPEECH)/rir/manifest.tsv prepared/rooms --untranscribed
@@ -51,19 +70,30 @@ prepared/.done: .venv/.dev
 	$(BIN)/python -m training.align streaming_asr/embedded/english prepared/real
 	@touch $@
 
-.venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and was not found; name it: make PYTHON=/path/to/python3.11"; exit 2; }
-	$(PYTHON) -m venv .venv
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 is needed and was not found; name it: make PYTHON=/path/to/python"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
 
-.venv/.demo: .venv/bin/python pyproject.toml constraints.txt
+$(VENV)/constraints.txt: $(BIN)/python constraints.txt
+	sed 's/^numpy==.*/$(if $(NUMPY),numpy==$(NUMPY),&)/' constraints.txt > $@
+
+$(VENV)/.demo: pyproject.toml $(VENV)/constraints.txt
 	@echo "Setting up: this takes a minute or two, once."
 	$(INSTALL) --editable '.[recognizer]'
 	@touch $@
 
-.venv/.dev: .venv/bin/python pyproject.toml constraints.txt
+# pyctcdecode asks for numpy 1 and works with numpy 2.
+$(VENV)/.test: pyproject.toml $(VENV)/constraints.txt
+	@echo "Setting up: this takes a minute or two, once."
+	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --no-deps pyctcdecode
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.dev: pyproject.toml $(VENV)/constraints.txt
 	@echo "Setting up: this takes a minute or two, once."
 	$(INSTALL) --editable '.[dev]'
-	@touch $@ .venv/.demo
+	$(INSTALL) --no-deps pyctcdecode
+	@touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

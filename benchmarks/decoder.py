@@ -64,10 +64,10 @@ def synthesize(seconds: int, *, confusion: float, seed: int = 0) -> FloatArray:
     said = np.zeros(frames, dtype=int)
     at = 5
     while at < frames - 20:
-        for letter in WORDS[chance.integers(len(WORDS))] + "|":
+        for letter in WORDS[int(chance.integers(len(WORDS)))] + "|":
             said[at : at + chance.choice([1, 1, 2])] = LABELS.index(letter)
-            at += chance.integers(2, 6)
-        at += chance.integers(0, 8)
+            at += int(chance.integers(2, 6))
+        at += int(chance.integers(0, 8))
     logits = chance.normal(size=(frames, len(LABELS))) * confusion
     logits[np.arange(frames), said] += 3 + chance.gamma(4, 2.5, size=frames)
     logits[:, 0] += 2
@@ -96,7 +96,7 @@ def _invent(follows: Mapping[str, Sequence[str]], chance: np.random.Generator) -
     """A word whose letters follow each other as they do in the words."""
     word, letter = "", " "
     while len(word) < 12:
-        letter = follows[letter][chance.integers(len(follows[letter]))]
+        letter = follows[letter][int(chance.integers(len(follows[letter])))]
         if letter == " ":
             return word
         word += letter

@@ -74,7 +74,7 @@ def _filter(samples: Samples, options: AugmentOptions, around: Surroundings, gen
     holed = generator.random() < options.hole_share
     if not (in_room or coloured or on_telephone or holed):
         return samples
-    room = trimmed(around.rooms[generator.integers(len(around.rooms))]) if in_room else None
+    room = trimmed(around.rooms[int(generator.integers(len(around.rooms)))]) if in_room else None
     size = _good_size(len(samples) + (0 if room is None else len(room)))
     spectrum = torch.fft.rfft(torch.from_numpy(samples), n=size)
     if room is not None:
@@ -133,7 +133,7 @@ def companded(samples: Samples) -> Samples:
 def choose_noise(length: int, options: AugmentOptions, around: Surroundings, generator: Generator) -> Samples:
     """Noise of that many samples: recorded, or coloured hiss where there is none or by chance."""
     if around.noises and generator.random() < 0.8:
-        noise = around.noises[generator.integers(len(around.noises))]
+        noise = around.noises[int(generator.integers(len(around.noises)))]
         offset = int(generator.integers(len(noise)))
         return np.resize(np.roll(noise, -offset) if len(noise) < 20 * SAMPLE_RATE else noise[offset:], length)
     hiss = generator.standard_normal(length, dtype=np.float32)

@@ -72,5 +72,5 @@ def on_telephone(samples: Samples) -> Samples:
 def in_noise(samples: Samples, noises: Sequence[Samples], name: str) -> Samples:
     """With one of the noises at 5 to 15 dB, both chosen by the name."""
     generator = np.random.default_rng(zlib.crc32(name.encode()))
-    noise = noises[generator.integers(len(noises))]
+    noise = noises[int(generator.integers(len(noises)))]
     return add_noise(samples, np.resize(noise, len(samples)), generator.uniform(*NOISY_DB))

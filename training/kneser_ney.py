@@ -93,7 +93,8 @@ def discounts(count: Ids) -> Reals:
         return np.array([0.0, 0.5, 0.5, 0.5])
     base = ones / (ones + 2 * twos)
     estimated = [0.0, 1 - 2 * base * twos / ones, 2 - 3 * base * threes / twos, 3 - 4 * base * fours / threes]
-    return np.clip(np.array(estimated), 0.0, [0.0, 0.99, 1.99, 2.99])
+    clipped: npt.NDArray[np.float64] = np.clip(np.array(estimated), 0.0, [0.0, 0.99, 1.99, 2.99])
+    return clipped
 
 
 def estimate(sentences: Sequence[Ids], highest: int, vocabulary: int) -> list[Order]:

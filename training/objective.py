@@ -47,7 +47,7 @@ def mask_features(features: Tensor, options: ObjectiveOptions, generator: np.ran
     return features * torch.from_numpy(times[:, :, None] & bands[:, None, :]).to(features)
 
 
-def _spans(batch: int, length: int, count: int, width: int, generator: np.random.Generator) -> np.ndarray:  # type: ignore[type-arg]
+def _spans(batch: int, length: int, count: int, width: int, generator: np.random.Generator) -> np.ndarray:
     kept = np.ones((batch, length), dtype=np.bool_)
     places = np.arange(length)
     for _ in range(count):

@@ -73,8 +73,8 @@ def command_for(text: str, target: Path, generator: Generator) -> tuple[list[str
         settings = ["--setf", f"duration_stretch={stretch:.2f}", "--setf", f"int_f0_target_mean={pitch:.0f}"]
         return ["flite", "-voice", voice, *settings, "-t", text, "-o", str(target)], f"flite_{voice}"
     voice = f"{generator.choice(ESPEAK_ACCENTS)}+{generator.choice(ESPEAK_SPEAKERS)}"
-    pitch, speed = generator.integers(20, 85), generator.integers(125, 205)
-    options = ["-v", voice, "-p", str(pitch), "-s", str(speed), "-w", str(target)]
+    height, speed = generator.integers(20, 85), generator.integers(125, 205)
+    options = ["-v", voice, "-p", str(height), "-s", str(speed), "-w", str(target)]
     return ["espeak-ng", *options, text], f"espeak_{voice}"
 
 

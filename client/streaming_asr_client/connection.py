@@ -357,8 +357,7 @@ def encoded(piece: PcmPiece, start: Start) -> bytes:
         case "float32", "float32":
             return piece.astype("<f4").tobytes()
         case "float32", "int16":
-            unscaled: Frames = piece / np.float32(INT16_FULL_SCALE)
-            return unscaled.astype("<f4").tobytes()
+            return (piece / np.float32(INT16_FULL_SCALE)).astype("<f4").tobytes()
     raise AudioError(
         f"audio is an array of {piece.dtype}, the encoding {start.encoding}; send int16 or float32, or bytes"
     )

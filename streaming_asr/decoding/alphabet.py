@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
-from streaming_asr.errors import MissingExtraError, OptionError
+from streaming_asr.errors import OptionError
 
 _WORD_START: Final = "▁"
+_WORD_INSIDE: Final = "##"
+_UNKNOWN: Final = "⁇"
+_UNKNOWN_PIECE: Final = f"{_WORD_START}{_UNKNOWN}{_WORD_START}"
+
+_BLANK_TOKEN: Final = re.compile(r"[<\[]pad[>\]]", re.IGNORECASE)
+_UNKNOWN_TOKEN: Final = re.compile(r"[<\[]unk[>\]]", re.IGNORECASE)
+_SPECIAL_TOKEN: Final = re.compile(r"[<\[].+[>\]]")
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Alphabet:
-    """Labels, one per column of the log-probabilities, normalized by pyctcdecode 0.5.0.
+    """Labels, one per column of the log-probabilities, normalized as pyctcdecode 0.5.0 normalizes them.
 
-    "" or a pad token is blank, " " or "|" the delimiter; "▁" or "##" anywhere makes it an alphabet of word pieces.
-    Special tokens such as "<s>" stay labels like any other, as in pyctcdecode, which writes "<unk>" as "⁇".
-    If no label is blank, one is appended. Raises OptionError for duplicate or unusable labels.
+    "" or a pad token is blank, or else "_"; " " is the delimiter, or else "|". A label that begins with "▁" or "##"
+    makes it an alphabet of word pieces. "<unk>" is written "⁇"; other special tokens such as "<s>" stay labels like
+    any other. If no label is blank, one is appended. Raises OptionError for duplicate or unusable labels.
     """
 
     labels: tuple[str, ...]
@@ -35,7 +43,18 @@ class Alphabet:
     """What a label adds to the word that it begins."""
 
     def __init__(self, labels: Sequence[str]) -> None:
-        normalized, is_bpe = _normalize(labels)
+        self._set(*_normalize(labels))
+
+    @classmethod
+    def of_normalized(cls, labels: Sequence[str], *, is_bpe: bool) -> Self:
+        """The alphabet of labels that were normalized before; raises OptionError if none of them is blank."""
+        alphabet = cls.__new__(cls)
+        alphabet._set(_checked(labels), is_bpe)
+        return alphabet
+
+    def _set(self, normalized: tuple[str, ...], is_bpe: bool) -> None:
+        if "" not in normalized:
+            raise OptionError(f"none of the normalized labels is blank, which is '': {list(normalized)!r}")
         first = {label: index for index, label in reversed(list(enumerate(normalized)))}
         ends = tuple(is_bpe and label[-1:] == _WORD_START for label in normalized)
         set_field = object.__setattr__
@@ -46,6 +65,21 @@ class Alphabet:
         set_field(self, "opens", tuple(label[:1] == _WORD_START if is_bpe else label == " " for label in normalized))
         set_field(self, "closes", ends)
         set_field(self, "pieces", tuple(_piece(label, is_bpe) for label in normalized))
+
+    def dumps(self) -> str:
+        """The normalized labels as JSON, as pyctcdecode writes them to `alphabet.json`."""
+        return json.dumps({"labels": list(self.labels), "is_bpe": self.is_bpe})
+
+    @classmethod
+    def loads(cls, text: str) -> Self:
+        """The alphabet that `dumps` or pyctcdecode wrote; raises OptionError for anything else."""
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise OptionError(f"the alphabet is not JSON: {error}") from error
+        if not isinstance(found, dict) or found.keys() != {"labels", "is_bpe"} or not isinstance(found["labels"], list):
+            raise OptionError(f"an alphabet is an object of 'labels', a list, and 'is_bpe', not {text[:80]!r}")
+        return cls.of_normalized(found["labels"], is_bpe=bool(found["is_bpe"]))
 
     def spellable(self, word: str) -> bool:
         """Whether the labels can be put together to this word."""
@@ -76,31 +110,52 @@ class Alphabet:
         return reached[-1]
 
 
-@contextmanager
-def quiet_pyctcdecode() -> Iterator[None]:
-    """Keep pyctcdecode's log lines back: it warns of a missing kenlm and of special tokens, which are no news here."""
-    logger = logging.getLogger("pyctcdecode")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _checked(labels: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels) or not labels:
+        raise OptionError(f"labels are {labels!r}; they must be a sequence of strings, one per column of the model")
+    return tuple(labels)
 
 
 def _normalize(labels: Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels) or not labels:
-        raise OptionError(f"labels are {labels!r}; they must be a sequence of strings, one per column of the model")
-    with quiet_pyctcdecode():
-        try:
-            from pyctcdecode.alphabet import Alphabet as PyctcdecodeAlphabet
-        except ImportError as error:
-            raise MissingExtraError("decoding", "recognizer") from error
-        try:
-            alphabet = PyctcdecodeAlphabet.build_alphabet(list(labels))
-        except ValueError as error:
-            raise OptionError(f"these labels cannot be decoded: {error} Labels: {list(labels)!r}") from error
-    return tuple(alphabet.labels), bool(alphabet.is_bpe)
+    """The labels as the search uses them, and whether they are word pieces."""
+    checked = _checked(labels)
+    twice = [label for label, count in Counter(checked).items() if count > 1]
+    if twice:
+        raise OptionError(f"these labels come twice: {twice!r}; every column needs a label of its own")
+    is_bpe = any(label.startswith((_WORD_START, _WORD_INSIDE)) for label in checked)
+    return tuple(_normalize_pieces(checked) if is_bpe else _normalize_characters(checked)), is_bpe
+
+
+def _normalize_characters(labels: Sequence[str]) -> list[str]:
+    normalized = list(labels)
+    if " " not in normalized:
+        normalized = [" " if label == "|" else label for label in normalized]
+    normalized = ["" if _BLANK_TOKEN.fullmatch(label) else label for label in normalized]
+    if "" not in normalized:
+        normalized = ["" if label == "_" else label for label in normalized]
+    return [_UNKNOWN if _UNKNOWN_TOKEN.fullmatch(label) else label for label in _with_blank(normalized)]
+
+
+def _normalize_pieces(labels: Sequence[str]) -> list[str]:
+    spaced = [label for label in labels if " " in label]
+    if spaced:
+        raise OptionError(f"these word pieces contain a space: {spaced!r}; a piece that begins a word begins with '▁'")
+    if any(label.startswith(_WORD_INSIDE) for label in labels):
+        labels = [_marked_at_start(label) for label in labels]
+    normalized = _with_blank(["" if _BLANK_TOKEN.fullmatch(label) else label for label in labels])
+    return [_UNKNOWN_PIECE if _UNKNOWN_TOKEN.fullmatch(label) else label for label in normalized]
+
+
+def _marked_at_start(label: str) -> str:
+    """A label of the style that marks pieces inside a word, in the style that marks pieces at its start."""
+    if label.startswith(_WORD_INSIDE):
+        return label.removeprefix(_WORD_INSIDE)
+    plain = label in ("", _WORD_START, _UNKNOWN_PIECE) or _SPECIAL_TOKEN.fullmatch(label)
+    return label if plain else _WORD_START + label
+
+
+def _with_blank(labels: list[str]) -> list[str]:
+    return labels if "" in labels else [*labels, ""]
 
 
 def _piece(label: str, is_bpe: bool) -> str:

@@ -124,7 +124,7 @@ class Ngrams:
 
     def save(self, path: Path) -> None:
         """Write a compressed file that `read` reads; values are rounded to the nearest of 256 per order."""
-        arrays: dict[str, npt.NDArray[Any]] = {"words": np.frombuffer("\n".join(self._names).encode(), np.uint8)}
+        arrays: dict[str, Any] = {"words": np.frombuffer("\n".join(self._names).encode(), np.uint8)}
         for name, columns in (("log10", self._log10), ("backoff", self._backoff[:-1])):
             for order, column in enumerate(columns, start=1):
                 arrays[f"{name}_values_{order}"], arrays[f"{name}_{order}"] = _rounded(np.asarray(column))

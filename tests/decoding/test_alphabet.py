@@ -1,11 +1,33 @@
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyctcdecode.alphabet import Alphabet as OracleAlphabet
 
 from streaming_asr.decoding import Alphabet
 from streaming_asr.errors import OptionError
+
+MARKS = ("", " ", "|", "_", "<pad>", "[PAD]", "<Pad>", "<unk>", "[UNK]", "<s>", "[CLS]", "<>", "▁", "▁⁇▁", "⁇")
+PIECES = ("a", "ab", "▁a", "▁ab", "b▁", "##a", "##b", "##", "a b", "'", "<pad>x", "é")
+
+
+@given(st.lists(st.sampled_from(MARKS + PIECES), min_size=1, max_size=12))
+def test_labels_are_normalized_as_by_pyctcdecode(labels: Sequence[str]) -> None:
+    try:
+        wanted = OracleAlphabet.build_alphabet(list(labels))
+    except ValueError:
+        with pytest.raises(OptionError):
+            Alphabet(labels)
+        return
+    alphabet = Alphabet(labels)
+    assert (list(alphabet.labels), alphabet.is_bpe) == (wanted.labels, wanted.is_bpe)
+    assert Alphabet.loads(wanted.dumps()) == alphabet
+    assert json.loads(alphabet.dumps()) == json.loads(wanted.dumps())
 
 
 def test_characters_know_blank_and_delimiter() -> None:
@@ -70,8 +92,8 @@ def test_a_word_is_recased_to_what_can_be_spelled() -> None:
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        (["", "a", "a"], "duplicate"),
-        (["", "▁a", "b c"], "Space token"),
+        (["", "a", "a"], r"come twice: \['a'\]"),
+        (["", "▁a", "b c"], r"contain a space: \['b c'\]"),
         ([], "sequence of strings"),
         ("abc", "sequence of strings"),
         (["a", 3], "sequence of strings"),
@@ -80,6 +102,21 @@ def test_a_word_is_recased_to_what_can_be_spelled() -> None:
 def test_labels_that_cannot_be_decoded_are_refused(labels: list[str], says: str) -> None:
     with pytest.raises(OptionError, match=says):
         Alphabet(labels)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "'labels', a list, and 'is_bpe'"),
+        ('{"labels": "ab", "is_bpe": false}', "'labels', a list"),
+        ('{"labels": ["a", 1], "is_bpe": false}', "sequence of strings"),
+        ('{"labels": ["a"], "is_bpe": false}', "none of the normalized labels is blank"),
+    ],
+)
+def test_what_is_no_written_alphabet_is_refused(text: str, says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        Alphabet.loads(text)
 
 
 def test_making_one_is_quiet(caplog: pytest.LogCaptureFixture) -> None:

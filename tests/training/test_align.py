@@ -19,7 +19,7 @@ from .conftest import LETTER_SECONDS, sung
 EMBEDDED = Path(__file__).parents[2] / "streaming_asr" / "embedded"
 
 
-def tried(log_probs: np.ndarray, rows: list[int]) -> list[int]:  # type: ignore[type-arg]
+def tried(log_probs: np.ndarray, rows: list[int]) -> list[int]:
     """Where the rows begin on the best of all paths that spell them, by trying every path."""
     best, found = -np.inf, [-1]
     for path in itertools.product(range(log_probs.shape[1]), repeat=len(log_probs)):

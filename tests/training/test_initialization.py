@@ -20,7 +20,7 @@ def test_each_filter_passes_its_band_and_stops_the_others(band: int) -> None:
 
 
 def test_filters_have_unit_output_on_the_speech_they_are_scaled_by(model: StreamingCtc) -> None:
-    speech = np.cumsum(np.random.default_rng(0).standard_normal(16000)).astype(np.float32) / 50
+    speech = np.cumsum(np.random.default_rng(0).standard_normal(16000, dtype=np.float32)) / np.float32(50)
     initialize(model, mel=True, blank_bias=-2.0, speech=speech)
     weight = model.state_dict()["feature_extractor.conv_layers.0.conv.weight"]
     heard = torch.nn.functional.conv1d(torch.from_numpy(speech)[None, None], weight, stride=40)

@@ -47,7 +47,7 @@ def save(folder: Path, model: StreamingCtc) -> Path:
 
 
 @pytest.fixture
-def samples() -> np.ndarray:  # type: ignore[type-arg]
+def samples() -> np.ndarray:
     return normalized(np.random.default_rng(0).standard_normal(SAMPLES).astype(np.float32))
 
 
@@ -69,7 +69,7 @@ def test_full_context_equals_transformers(tmp_path: Path, shape: Shape, group_no
 def test_training_masks_equal_what_the_encoder_streams(
     tmp_path: Path,
     model: StreamingCtc,
-    samples: np.ndarray,  # type: ignore[type-arg]
+    samples: np.ndarray,
     context: Context,
 ) -> None:
     folder = save(tmp_path, model)
