@@ -40,7 +40,7 @@ tests: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 # The laws of streaming, model and search, and the protocol: what another Python or numpy could break.
-CORE := tests/decoding tests/model tests/client tests/test_session.py tests/test_utterance.py tests/test_recognizer.py \
+CORE := tests/decoding tests/model tests/checkpoints tests/client tests/test_session.py tests/test_utterance.py tests/test_recognizer.py \
 	tests/test_protocol.py
 
 core: $(VENV)/.test  ## the tests of the core alone
