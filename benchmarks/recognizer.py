@@ -22,7 +22,7 @@ from streaming_asr.audio.sources import FileSource, Source, paced
 from streaming_asr.command_line.bench import Run, replay, warm_up
 from streaming_asr.command_line.demo import RECORDING, REFERENCE
 from streaming_asr.command_line.measures import Arrival, Percentiles, measure
-from streaming_asr.command_line.recognizers import SpeechStream
+from streaming_asr.recognition import SpeechStream
 
 
 def live(stream: SpeechStream, source: Source) -> Run:

@@ -97,7 +97,7 @@ SOUNDS: Mapping[str, Sound] = {
 
 def events_of(recognizer: Recognizer, samples: Samples) -> list[Event]:
     """What a fresh stream says to this audio, pushed in pieces of 100 ms."""
-    stream = recognizer.stream()
+    stream = recognizer.stream(sample_rate=SAMPLE_RATE)
     events = [event for start in range(0, len(samples), PIECE) for event in stream.push(samples[start : start + PIECE])]
     return events + stream.finish()
 

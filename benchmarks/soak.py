@@ -54,7 +54,7 @@ def endless(recording: Samples) -> Iterator[Samples]:
 
 def soak(recognizer: Recognizer, recording: Samples, minutes: int) -> Iterator[Minute]:
     """Push so many minutes of audio through one stream."""
-    stream = recognizer.stream()
+    stream = recognizer.stream(sample_rate=SAMPLE_RATE)
     pieces = endless(recording)
     for _ in range(minutes):
         words, cpu = 0, time.process_time()

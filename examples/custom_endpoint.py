@@ -8,8 +8,7 @@ All endpoint rules are switched off and so is the gate; `finalize` ends an utter
 import sys
 from collections.abc import Sequence
 
-from streaming_asr import EndpointOptions, Event, Final, GateOptions, Recognizer
-from streaming_asr.audio.sources import FileSource
+from streaming_asr import EndpointOptions, Event, FileSource, Final, GateOptions, Recognizer
 
 NEVER = EndpointOptions(no_words_ms=None, trailing_silence_ms=None, maximum_length_ms=60_000)
 

@@ -4,27 +4,19 @@ The second pass shows what the hotwords changed.
 """
 
 import sys
-from collections.abc import Mapping
 
-from streaming_asr import Final, Recognizer
-from streaming_asr.audio.sources import FileSource
-
-
-def said(recognizer: Recognizer, path: str, hotwords: Mapping[str, float]) -> str:
-    with FileSource(path) as source:
-        stream = recognizer.stream(sample_rate=source.sample_rate, channels=source.channels, hotwords=hotwords)
-        if stream.hotwords.unspellable:
-            print("cannot be spelled:", ", ".join(stream.hotwords.unspellable), file=sys.stderr)
-        events = [event for piece in source for event in stream.push(piece)] + stream.finish()
-    return " ".join(event.text for event in events if isinstance(event, Final))
+from streaming_asr import Recognizer
 
 
 def main(path: str, *arguments: str) -> None:
     pairs = [argument.partition(":") for argument in arguments]
     hotwords = {word: float(weight or 10) for word, _, weight in pairs}
     with Recognizer.load() as recognizer:
-        print("without:", said(recognizer, path, {}))
-        print("with:   ", said(recognizer, path, hotwords))
+        print("without:", recognizer.transcribe(path).text)
+        print("with:   ", recognizer.transcribe(path, hotwords=hotwords).text)
+        taken = recognizer.stream(sample_rate=16_000, hotwords=hotwords).hotwords
+    if taken.unspellable:
+        print("cannot be spelled:", ", ".join(taken.unspellable), file=sys.stderr)
 
 
 if __name__ == "__main__":

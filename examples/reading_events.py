@@ -3,7 +3,6 @@
 import sys
 
 from streaming_asr import Event, Final, Partial, Recognizer, SpeechEnded, SpeechStarted
-from streaming_asr.audio.sources import FileSource
 
 
 def told(event: Event) -> str:
@@ -19,13 +18,9 @@ def told(event: Event) -> str:
 
 
 def main(path: str) -> None:
-    with Recognizer.load() as recognizer, FileSource(path) as source:
-        stream = recognizer.stream(sample_rate=source.sample_rate, channels=source.channels)
-        for piece in source:
-            for event in stream.push(piece):
-                print(told(event), flush=True)
-        for event in stream.finish():
-            print(told(event))
+    with Recognizer.load() as recognizer:
+        for event in recognizer.recognize(path):
+            print(told(event), flush=True)
 
 
 if __name__ == "__main__":

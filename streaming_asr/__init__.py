@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from streaming_asr.audio.gate import GateOptions
+    from streaming_asr.audio.microphone import Microphone
     from streaming_asr.audio.samples import SAMPLE_RATE
+    from streaming_asr.audio.sources import FileSource, Source
     from streaming_asr.endpointing import EndpointOptions
     from streaming_asr.errors import (
         AudioError,
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
         StreamingAsrError,
     )
     from streaming_asr.events import Alternative, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
+    from streaming_asr.exports import SubtitleOptions
     from streaming_asr.recognizer import Latency, Recognizer, Stream
+    from streaming_asr.transcript import Transcript
 
 __version__ = "0.1.0"
 
@@ -35,29 +39,38 @@ __all__ = [
     "DeviceError",
     "EndpointOptions",
     "Event",
+    "FileSource",
     "Final",
     "GateOptions",
     "Latency",
+    "Microphone",
     "MissingExtraError",
     "OptionError",
     "OverwrittenError",
     "Partial",
     "Recognizer",
+    "Source",
     "SpeechEnded",
     "SpeechStarted",
     "Stream",
     "StreamClosedError",
     "StreamingAsrError",
+    "SubtitleOptions",
+    "Transcript",
     "Word",
 ]
 
 _HOMES = {
+    "audio.microphone": ("Microphone",),
     "audio.samples": ("SAMPLE_RATE",),
+    "audio.sources": ("FileSource", "Source"),
     "endpointing": ("EndpointOptions",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "events": ("Alternative", "Event", "Final", "Partial", "SpeechEnded", "SpeechStarted", "Word"),
     "audio.gate": ("GateOptions",),
+    "exports": ("SubtitleOptions",),
     "recognizer": ("Latency", "Recognizer", "Stream"),
+    "transcript": ("Transcript",),
 }
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from streaming_asr.decoding import BeamWord
 from streaming_asr.errors import OptionError
+
+if TYPE_CHECKING:  # the options are for client machines too, which have no decoder
+    from streaming_asr.decoding import BeamWord
 
 _SHORTEST_MAXIMUM_MS = 1_000
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypedDict, Unpack
 
 from streaming_asr.audio.encodings import Encoding, PcmPiece
 from streaming_asr.audio.gate import GateOptions
 from streaming_asr.audio.input import AudioInput
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
+from streaming_asr.audio.sources import Source
 from streaming_asr.checkpoints.checkpoint import Checkpoint, fetch_language_model, read_checkpoint
 from streaming_asr.decoding import (
     Alphabet,
@@ -29,7 +30,9 @@ from streaming_asr.engine import Engine, Work
 from streaming_asr.errors import MissingExtraError, OptionError
 from streaming_asr.events import Event
 from streaming_asr.model import Context, Encoder
+from streaming_asr.recognition import recognize, transcribe
 from streaming_asr.session import Session, SessionOptions
+from streaming_asr.transcript import Transcript
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +82,22 @@ class Latency:
 
 OFFLINE_MODEL_LATENCY: Final = Latency(chunk_ms=1_280, lookahead_ms=1_280, left_ms=10_240, sink_ms=160)
 """For checkpoints that were never trained to see little of what comes; they need a long look ahead."""
+
+
+class StreamOptions(TypedDict, total=False):
+    """The options of `Recognizer.stream` that do not describe the audio; a source describes its audio itself."""
+
+    channel: int | None
+    hotwords: HotwordList | None
+    beam_width: int
+    latency: Latency | None
+    gate: GateOptions | None
+    endpoint: EndpointOptions | None
+    agreement_delay_ms: float | None
+    partials: bool
+    partial_interval_ms: float
+    alternatives: int
+    minimum_evidence: float | None
 
 
 class Recognizer:
@@ -149,8 +168,8 @@ class Recognizer:
     def stream(
         self,
         *,
+        sample_rate: int,
         encoding: Encoding | None = None,
-        sample_rate: int = SAMPLE_RATE,
         channels: int = 1,
         channel: int | None = None,
         hotwords: HotwordList | None = None,
@@ -169,17 +188,26 @@ class Recognizer:
         """Open a stream; no option of it touches another stream.
 
         Args:
+            sample_rate: of what will be pushed, 8000 to 192000 samples per second. It has no default: audio at another
+                rate than declared gives wrong words and no error.
             encoding: how bytes that are pushed are to be read; None if only arrays will be pushed.
-            sample_rate: of what will be pushed, 8000 to 192000 samples per second.
-            channels: interleaved channels; the mean of all is recognized, or the one numbered `channel`, from 0.
-            hotwords: words to favour, with an optional weight each (10.0).
+            channels: interleaved channels.
+            channel: the one channel to recognize, from 0; None for the mean of all.
+            hotwords: words to favour, with or without a weight each.
             beam_width: beams of the search; 1 is the greedy search, without language model and hotwords.
-            latency: how much audio is encoded at a time; by default what suits the model.
-            gate: when audio counts as speech. endpoint: when an utterance is over.
-            agreement_delay_ms, partials, partial_interval_ms, alternatives: see `SessionOptions`.
-            minimum_evidence: see there too; None leaves it to the model.
-            first_sample, first_utterance: where the audio clock (in samples at 16 kHz) and the utterance numbers
-                begin, for a stream that goes on where another was lost.
+            latency: how much audio is encoded at a time; None takes what suits the model.
+            gate: when audio counts as speech.
+            endpoint: when an utterance is over.
+            agreement_delay_ms: a word that the best beam ended so long ago is committed although other beams
+                disagree; None waits until they agree.
+            partials: whether partials are made.
+            partial_interval_ms: at least so much audio between two partials.
+            alternatives: entries of a final's n-best list, 1 to 100.
+            minimum_evidence: letters, each weighted by its word's squared confidence, that an utterance must have
+                before anything of it is told; None leaves it to the model.
+            first_sample: position on the audio clock, in samples at 16 kHz, of the first sample, for a stream that
+                continues where another was lost.
+            first_utterance: number of the first utterance, for the same.
 
         Raises:
             OptionError: an option has a value that cannot work.
@@ -206,6 +234,28 @@ class Recognizer:
             first_utterance=first_utterance,
         )
         return Stream(self.engine, session, audio, searches)
+
+    def recognize(self, source: Source | str | Path, **options: Unpack[StreamOptions]) -> Iterator[Event]:
+        """The events of a source, as they come: a microphone, an open file, or the name of a file.
+
+        Rate and channels are the source's; `options` are those of `stream`. Where the source breaks off with an error
+        or Ctrl-C, what was read before is recognized first, and then the error is raised.
+
+        Raises:
+            AudioError: there is no such file, or it cannot be read; from the iterator, if it is damaged further on.
+            DeviceError: from the iterator, if the microphone stops.
+            OptionError: an option has a value that cannot work.
+        """
+        return recognize(self.stream, source, options)
+
+    def transcribe(self, source: Source | str | Path, **options: Unpack[StreamOptions]) -> Transcript:
+        """What a whole recording says, given as an open source or the name of a file; `options` are those of `stream`.
+
+        Raises:
+            AudioError: there is no such file, or it cannot be read to its end.
+            OptionError: an option has a value that cannot work.
+        """
+        return transcribe(self.stream, source, {"partials": False, **options})
 
     def close(self) -> None:
         """End the inference thread, once the work that was handed in is done."""

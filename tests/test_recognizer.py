@@ -18,6 +18,7 @@ import streaming_asr
 from streaming_asr import (
     AudioError,
     EndpointOptions,
+    FileSource,
     Final,
     GateOptions,
     Latency,
@@ -46,7 +47,7 @@ def recording() -> Samples:
 
 
 def recognize(recognizer: Recognizer, samples: Samples, packet: int, **options: object) -> list[Event]:
-    stream = recognizer.stream(**options)  # type: ignore[arg-type]
+    stream = recognizer.stream(**{"sample_rate": 16_000} | options)  # type: ignore[arg-type]
     pieces = [samples[at : at + packet] for at in range(0, len(samples), packet)]
     return [event for piece in pieces for event in stream.push(piece)] + stream.finish()
 
@@ -63,8 +64,8 @@ def test_the_bundled_recording_becomes_words(recognizer: Recognizer, recording: 
     events = recognize(recognizer, recording, 1_600)
     reference = (EMBEDDED / "demo.txt").read_text()
     words = jiwer.RemovePunctuation()(" ".join(reference.lower().split()))
-    heard = " ".join(final.text for final in finals(events)).lower()
-    assert jiwer.wer(words, heard) < 0.5
+    found = " ".join(final.text for final in finals(events)).lower()
+    assert jiwer.wer(words, found) < 0.5
     assert len(finals(events)) == 5
 
 
@@ -107,16 +108,16 @@ def test_every_encoding_of_the_same_audio_gives_the_same_words(recognizer: Recog
     audio = recording[: 4 * 16_000]
     integers = np.round(audio * 32_767).astype(np.int16)
     expected = [final.text for final in finals(recognize(recognizer, audio, 1_600))]
-    stream = recognizer.stream(encoding="linear16", channels=2)
+    stream = recognizer.stream(sample_rate=16_000, encoding="linear16", channels=2)
     stereo = np.repeat(integers[:, None], 2, axis=1).tobytes()
     events = [event for at in range(0, len(stereo), 3_333) for event in stream.push(stereo[at : at + 3_333])]
     assert [final.text for final in finals(events + stream.finish())] == expected
-    arrays = recognizer.stream()
+    arrays = recognizer.stream(sample_rate=16_000)
     assert [final.text for final in finals(arrays.push(integers) + arrays.finish())] == expected
 
 
 def test_finalize_answers_at_once_and_the_stream_goes_on(recognizer: Recognizer, recording: Samples) -> None:
-    stream = recognizer.stream()
+    stream = recognizer.stream(sample_rate=16_000)
     events = stream.push(recording[: 2 * 16_000]) + stream.finalize()
     assert finals(events)[-1].reason == "finalize"
     assert finals(stream.push(recording[2 * 16_000 :]))
@@ -148,15 +149,15 @@ def test_greedy_streams_and_alternatives(recognizer: Recognizer, recording: Samp
     assert len({alternative.text for alternative in final.alternatives}) == 3
 
 
-def test_hotwords_change_what_is_heard_and_say_what_cannot_be_spelled(
+def test_hotwords_change_what_is_recognized_and_say_what_cannot_be_spelled(
     recognizer: Recognizer, recording: Samples
 ) -> None:
-    stream = recognizer.stream(hotwords={"morning": 5.0, "Zürich": 5.0})
+    stream = recognizer.stream(sample_rate=16_000, hotwords={"morning": 5.0, "Zürich": 5.0})
     assert list(stream.hotwords.taken) == ["morning"]
     assert list(stream.hotwords.unspellable) == ["Zürich"]
     stream.push(recording[:16_000])
     assert list(stream.set_hotwords(["mourning"]).taken) == ["mourning"]
-    # A word of a lesser reading is what the search hears once it is expected.
+    # A word of a lesser reading is what the search finds once it is favoured.
     audio = recording[: 4 * 16_000]
     final = finals(recognize(recognizer, audio, 1_600, alternatives=20))[0]
     rival = next(
@@ -169,6 +170,37 @@ def test_hotwords_change_what_is_heard_and_say_what_cannot_be_spelled(
     assert rival in favoured.text.split()
 
 
+def test_a_recording_is_transcribed_by_one_call(recognizer: Recognizer, recording: Samples) -> None:
+    transcript = recognizer.transcribe(EMBEDDED / "demo.flac")
+    expected = finals(recognize(recognizer, recording, 8_000, partials=False))
+    assert [replace(final, lag=0.0) for final in transcript.utterances] == without_lag(expected)
+    assert transcript.duration == len(recording) / 16_000
+    assert transcript.words == tuple(word for final in expected for word in final.words)
+    assert transcript.srt().startswith("1\n00:00:0")
+
+
+def test_a_source_at_any_rate_is_recognized_by_one_loop(
+    recognizer: Recognizer, recording: Samples, tmp_path: Path
+) -> None:
+    path = tmp_path / "telephone.wav"
+    soundfile.write(path, recording[: 8 * 16_000 : 2], 8_000)
+    with FileSource(path) as source:
+        events = list(recognizer.recognize(source, hotwords=["morning"]))
+    assert finals(events)
+    assert any(isinstance(event, Partial) for event in events)
+    assert max(event.end for event in finals(events)) < 8.1
+
+
+def test_a_file_that_is_not_there_is_told_before_the_first_event(recognizer: Recognizer) -> None:
+    with pytest.raises(AudioError, match=r"nowhere\.wav is not there"):
+        recognizer.recognize("nowhere.wav")
+
+
+def test_the_rate_of_pushed_audio_has_to_be_named(recognizer: Recognizer) -> None:
+    with pytest.raises(TypeError, match="sample_rate"):
+        recognizer.stream()  # type: ignore[call-arg]
+
+
 def test_silence_and_noise_give_no_words(recognizer: Recognizer) -> None:
     noise = np.random.default_rng(1).normal(scale=0.03, size=10 * 16_000).astype(np.float32)
     for samples in (np.zeros(10 * 16_000, np.float32), noise):
@@ -176,7 +208,7 @@ def test_silence_and_noise_give_no_words(recognizer: Recognizer) -> None:
 
 
 def test_a_stream_that_was_finished_takes_nothing_more(recognizer: Recognizer) -> None:
-    stream = recognizer.stream()
+    stream = recognizer.stream(sample_rate=16_000)
     stream.finish()
     with pytest.raises(StreamClosedError):
         stream.push(np.zeros(160, np.float32))
@@ -185,7 +217,7 @@ def test_a_stream_that_was_finished_takes_nothing_more(recognizer: Recognizer) -
 
 
 def test_bad_audio_is_refused_and_the_stream_goes_on(recognizer: Recognizer, recording: Samples) -> None:
-    stream = recognizer.stream()
+    stream = recognizer.stream(sample_rate=16_000)
     with pytest.raises(AudioError):
         stream.push(np.array([0.0, np.nan], np.float32))
     assert finals(stream.push(recording[: 6 * 16_000]))
@@ -202,7 +234,7 @@ def test_bad_audio_is_refused_and_the_stream_goes_on(recognizer: Recognizer, rec
 )
 def test_options_that_cannot_work_are_refused(recognizer: Recognizer, options: dict[str, int], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        recognizer.stream(**options)  # type: ignore[arg-type]
+        recognizer.stream(**{"sample_rate": 16_000} | options)  # type: ignore[arg-type]
 
 
 def test_latencies_fall_back_on_what_suits_the_model() -> None:

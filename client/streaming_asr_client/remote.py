@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypedDict, TypeVar, Unpack
 
 from streaming_asr.audio.encodings import Encoding, PcmPiece
-from streaming_asr.audio.samples import SAMPLE_RATE
+from streaming_asr.audio.sources import Source
+from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError
 from streaming_asr.events import Event
+from streaming_asr.recognition import recognize, transcribe
+from streaming_asr.transcript import Transcript
 from streaming_asr_client.connection import ClientOptions, StreamConnection, connect
 
 _Result = TypeVar("_Result")
+
+
+class RemoteOptions(TypedDict, total=False):
+    """The options of `RemoteRecognizer.stream` that do not describe the audio; a source describes its audio itself."""
+
+    hotwords: Mapping[str, float] | Sequence[str] | None
+    endpoint: EndpointOptions | None
+    partials: bool
+    partial_interval_ms: float
+    alternatives: int
+    language: str | None
 
 
 class RemoteRecognizer:
@@ -35,11 +51,11 @@ class RemoteRecognizer:
     def stream(
         self,
         *,
+        sample_rate: int,
         encoding: Encoding | None = None,
-        sample_rate: int = SAMPLE_RATE,
         channels: int = 1,
         hotwords: Mapping[str, float] | Sequence[str] | None = None,
-        endpoint: Any = None,
+        endpoint: EndpointOptions | None = None,
         partials: bool = True,
         partial_interval_ms: float = 0,
         alternatives: int = 1,
@@ -47,6 +63,17 @@ class RemoteRecognizer:
         **others: Any,
     ) -> RemoteStream:
         """Open a stream with the options of `Recognizer.stream` that a server takes; connects at once.
+
+        Args:
+            sample_rate: of what will be pushed, 8000 to 192000 samples per second.
+            encoding: how bytes that are pushed are written; None is linear16.
+            channels: interleaved channels; the mean of all is recognized.
+            hotwords: words to favour, with or without a weight each.
+            endpoint: when an utterance is over; None leaves it to the server.
+            partials: whether partials are sent.
+            partial_interval_ms: at least so much audio between two partials.
+            alternatives: entries of a final's n-best list.
+            language: a code like "fr"; None is the server's own.
 
         Raises:
             OptionError: an option that only a recognizer in this process has.
@@ -70,8 +97,29 @@ class RemoteRecognizer:
             language=language,
         )
         stream = RemoteStream(connection, self._wait)
-        self._streams.append(stream)
+        self._streams = [open_stream for open_stream in self._streams if not open_stream.closed] + [stream]
         return stream
+
+    def recognize(self, source: Source | str | Path, **options: Unpack[RemoteOptions]) -> Iterator[Event]:
+        """The events of a source, as they come: a microphone, an open file, or the name of a file.
+
+        Rate and channels are the source's; `options` are those of `stream`. Where the source breaks off with an error
+        or Ctrl-C, what was read before is recognized first, and then the error is raised.
+
+        Raises:
+            AudioError: there is no such file, or it cannot be read; from the iterator, if it is damaged further on.
+            RefusedError, ConnectionLostError: the server is not to be had.
+        """
+        return recognize(self.stream, source, options)
+
+    def transcribe(self, source: Source | str | Path, **options: Unpack[RemoteOptions]) -> Transcript:
+        """What a whole recording says, given as an open source or the name of a file; `options` are those of `stream`.
+
+        Raises:
+            AudioError: there is no such file, or it cannot be read to its end.
+            RefusedError, ConnectionLostError: the server is not to be had.
+        """
+        return transcribe(self.stream, source, {"partials": False, **options})
 
     def close(self) -> None:
         """Close all streams and end the thread; a second call does nothing."""
@@ -114,7 +162,7 @@ class RemoteStream:
         self._arrived: list[Event] = []
         self._failure: BaseException | None = None
         self._reader: asyncio.Task[None] = wait(self._read())
-        self._closed = False
+        self.closed = False
 
     @property
     def acknowledged(self) -> int:
@@ -145,8 +193,7 @@ class RemoteStream:
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
             self._wait(self._close())
 
     def _take(self) -> list[Event]:
@@ -173,6 +220,7 @@ class RemoteStream:
         await self._close()
 
     async def _close(self) -> None:
+        self.closed = True
         await self._connection.__aexit__(None, None, None)
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
@@ -184,9 +232,5 @@ def _hotwords(hotwords: Mapping[str, float] | Sequence[str] | None) -> dict[str,
     return dict(hotwords) if isinstance(hotwords, Mapping) else tuple(hotwords)
 
 
-def _rules(endpoint: Any) -> dict[str, float | None]:
-    """The rules of an `EndpointOptions`, which is not imported here: it needs the recognizer's packages."""
-    if endpoint is None:
-        return {}
-    names = ("trailing_silence_ms", "no_words_ms", "maximum_length_ms")
-    return {name: getattr(endpoint, name) for name in names}
+def _rules(endpoint: EndpointOptions | None) -> dict[str, float | None]:
+    return {} if endpoint is None else asdict(endpoint)

@@ -18,10 +18,12 @@ from rich.table import Table
 
 from streaming_asr.audio.encodings import Frames
 from streaming_asr.audio.sources import FileSource
+from streaming_asr.command_line.inputs import check_input
 from streaming_asr.command_line.measures import Arrival, Measures, Percentiles, measure
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
-from streaming_asr.command_line.recognizers import SpeechStream, open_ears
+from streaming_asr.command_line.recognizers import open_ears
 from streaming_asr.events import Event
+from streaming_asr.recognition import SpeechStream
 
 PIECE_MS: Final = 50
 """Length of the packets, as a microphone gives them."""
@@ -89,6 +91,7 @@ def bench(
 
     Example:  streaming-asr bench talk.wav --precision int8
     """
+    check_input(str(file))
     before = resident_mib()
     began = time.perf_counter()
     with open_ears(model, recognition) as ears:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from streaming_asr.audio.encodings import Frames
-from streaming_asr.command_line.recognizers import SpeechStream
 from streaming_asr.command_line.stages import Stage
-from streaming_asr.command_line.transcripts import Transcript
-from streaming_asr.errors import AudioError, DeviceError
-from streaming_asr.events import Event, Final
+from streaming_asr.command_line.transcripts import GrowingTranscript
+from streaming_asr.events import Final
+from streaming_asr.recognition import SpeechStream, stream_events
 
 
 def nothing(final: Final) -> None:
@@ -22,28 +21,23 @@ def caption(
     *,
     sample_rate: int,
     stage: Stage,
-    transcript: Transcript,
+    transcript: GrowingTranscript,
     on_final: Callable[[Final], None] = nothing,
 ) -> None:
     """Push every piece, (frames, channels), finish the stream, and fill the transcript.
 
-    Where the source breaks off with an error, what was heard before is recognized first, and then the error goes on.
+    Where the source breaks off with an error, what was read before is recognized first, and then the error is raised.
     """
 
-    def take(events: Sequence[Event]) -> None:
-        stage.show(events)
-        for event in events:
-            if isinstance(event, Final) and event.text:
-                transcript.finals.append(event)
-                on_final(event)
-
-    try:
+    def shown() -> Iterator[Frames]:
         for piece in pieces:
             seconds = len(piece) / sample_rate
             stage.heard(piece, seconds)
-            take(stream.push(piece))
             transcript.seconds += seconds
-    except (AudioError, DeviceError):
-        take(stream.finish())
-        raise
-    take(stream.finish())
+            yield piece
+
+    for event in stream_events(stream, shown()):
+        stage.show([event])
+        if isinstance(event, Final) and event.text:
+            transcript.finals.append(event)
+            on_final(event)

@@ -14,7 +14,7 @@ from streaming_asr.command_line.failures import INTERRUPTED
 from streaming_asr.command_line.interruption import Interruption
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.command_line.recognizers import open_ears
-from streaming_asr.command_line.transcripts import Transcript
+from streaming_asr.command_line.transcripts import GrowingTranscript
 
 EMBEDDED: Final = Path(__file__).parent.parent / "embedded"
 RECORDING: Final = EMBEDDED / "demo.flac"
@@ -36,7 +36,7 @@ def demo(model: ModelOptions, recognition: RecognitionOptions) -> None:
                 interruption.until_asked(paced(source)),
                 sample_rate=source.sample_rate,
                 stage=stage,
-                transcript=Transcript(RECORDING.name),
+                transcript=GrowingTranscript(RECORDING.name),
             )
     if interruption.asked:
         raise typer.Exit(INTERRUPTED)

@@ -40,6 +40,12 @@ def open_input(name: str, raw: RawAudioOptions) -> Iterator[Source]:
             yield source
 
 
+def check_input(name: str) -> None:
+    """Refuse a name of nothing, before a model is loaded for it. Raises AudioError."""
+    if name != STANDARD_INPUT and not Path(name).exists():
+        raise AudioError(f"{name} is not there; give an audio file")
+
+
 def duration(source: Source) -> float | None:
     """Seconds of audio, where the source knows."""
     return source.duration if isinstance(source, FileSource) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from streaming_asr.command_line.consoles import announce, live_stage
 from streaming_asr.command_line.interruption import Interruption
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.command_line.recognizers import open_ears
-from streaming_asr.command_line.transcripts import Transcript, check_output, format_of, path_for
+from streaming_asr.command_line.transcripts import GrowingTranscript, check_output, format_of, path_for
 
 
 def listen(
@@ -59,12 +60,13 @@ def listen(
     if save is not None:
         check_output(["microphone"], format_of(save), save)
     with (
+        closing(Microphone(_device(microphone))) as device,  # found before the model is loaded, and started after it
         open_ears(model, recognition) as ears,
-        Microphone(_device(microphone)) as source,
+        device as source,
         Interruption() as interruption,
     ):
         announce(f"Listening to {source.name}; Ctrl-C stops.")
-        transcript = Transcript("microphone")
+        transcript = GrowingTranscript("microphone")
         stream = ears.stream(sample_rate=source.sample_rate, channels=source.channels)
         try:
             with live_stage(lines=True, times=True) as stage:
@@ -88,7 +90,7 @@ def until_stopped(microphone: Microphone, interruption: Interruption) -> Iterato
     yield from microphone
 
 
-def keep(transcript: Transcript, path: Path | None) -> None:
+def keep(transcript: GrowingTranscript, path: Path | None) -> None:
     """Write the whole transcript anew, so that the file is complete whatever comes next."""
     if path is not None:
         output_format = format_of(path)

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import typer
 
 from streaming_asr.audio.encodings import Encoding
+from streaming_asr.audio.gate import GateOptions
+from streaming_asr.decoding import DEFAULT_WEIGHT
+from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError
 
 MODEL: Final = "Model"
@@ -17,8 +20,8 @@ ENDPOINT: Final = "End of an utterance"
 GATE: Final = "Speech gate"
 RAW: Final = "Raw audio (for - and for files without a header)"
 
-USUAL_WEIGHT: Final = 10.0
-"""Weight of a hotword that has none of its own, beside others that have one: the decoder's own default."""
+_RULES: Final = EndpointOptions()
+_GATE: Final = GateOptions()
 
 Precision: TypeAlias = Literal["float32", "int8", "bfloat16"]
 
@@ -86,7 +89,7 @@ class RecognitionOptions:
         typer.Option(
             metavar="WORD[:WEIGHT]",
             help="A word or name to listen for; repeat for more. A greater weight pulls more: Streamwell:8.",
-            show_default="weight 10",
+            show_default=f"weight {DEFAULT_WEIGHT:g}",
             rich_help_panel=RECOGNITION,
         ),
     ] = field(default_factory=list)
@@ -142,7 +145,7 @@ class RecognitionOptions:
             min=0,
             metavar="MS",
             help="Silence after words that ends an utterance; 0: never.",
-            show_default="700",
+            show_default=f"{_RULES.trailing_silence_ms:g}",
             rich_help_panel=ENDPOINT,
         ),
     ] = None
@@ -152,7 +155,7 @@ class RecognitionOptions:
             min=0,
             metavar="MS",
             help="Sound without any word that ends an utterance; 0: never.",
-            show_default="4000",
+            show_default=f"{_RULES.no_words_ms:g}",
             rich_help_panel=ENDPOINT,
         ),
     ] = None
@@ -162,7 +165,7 @@ class RecognitionOptions:
             min=0,
             metavar="MS",
             help="Longest utterance, cut at its best pause; 0: no limit.",
-            show_default="20000",
+            show_default=f"{_RULES.maximum_length_ms:g}",
             rich_help_panel=ENDPOINT,
         ),
     ] = None
@@ -176,14 +179,18 @@ class RecognitionOptions:
             max=3,
             metavar="0-3",
             help="How readily sound is taken for noise.",
-            show_default="2",
+            show_default=str(_GATE.aggressiveness),
             rich_help_panel=GATE,
         ),
     ] = None
     gate_window: Annotated[
         int | None,
         typer.Option(
-            min=10, metavar="MS", help="Window in which speech must show.", show_default="300", rich_help_panel=GATE
+            min=10,
+            metavar="MS",
+            help="Window in which speech must show.",
+            show_default=str(_GATE.window_ms),
+            rich_help_panel=GATE,
         ),
     ] = None
     gate_share: Annotated[
@@ -193,7 +200,7 @@ class RecognitionOptions:
             max=1,
             metavar="0-1",
             help="Share of that window that opens the gate.",
-            show_default="0.4",
+            show_default=str(_GATE.start_share),
             rich_help_panel=GATE,
         ),
     ] = None
@@ -203,7 +210,7 @@ class RecognitionOptions:
             min=10,
             metavar="MS",
             help="Silence after which it closes; only with --end-silence 0.",
-            show_default="800",
+            show_default=str(_GATE.hangover_ms),
             rich_help_panel=GATE,
         ),
     ] = None
@@ -213,7 +220,7 @@ class RecognitionOptions:
             min=300,
             metavar="MS",
             help="Audio kept from before it opened.",
-            show_default="400",
+            show_default=str(_GATE.pre_roll_ms),
             rich_help_panel=GATE,
         ),
     ] = None
@@ -282,7 +289,7 @@ def parse_hotwords(words: Sequence[str]) -> dict[str, float] | list[str] | None:
         return None
     if all(weight is None for _, weight in pairs):
         return [word for word, _ in pairs]
-    return {word: USUAL_WEIGHT if weight is None else weight for word, weight in pairs}
+    return {word: DEFAULT_WEIGHT if weight is None else weight for word, weight in pairs}
 
 
 def _hotword(argument: str) -> tuple[str, float | None]:

@@ -9,24 +9,15 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
-from streaming_asr.audio.encodings import PcmPiece
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import MissingExtraError, OptionError
-from streaming_asr.events import Event
+from streaming_asr.recognition import SpeechStream
 
 REMOTES: Final = "streaming_asr.remotes"
 """The group of the entry point that leads to servers; it is a `Connect`."""
 SCHEMES: Final = ("ws", "wss")
 LIKE: Final = "ws://localhost:8765"
-
-
-class SpeechStream(Protocol):
-    """One stream, here or on a server: audio in, events out."""
-
-    def push(self, piece: PcmPiece, /) -> list[Event]: ...
-    def finalize(self) -> list[Event]: ...
-    def finish(self) -> list[Event]: ...
 
 
 class SpeechRecognizer(Protocol):

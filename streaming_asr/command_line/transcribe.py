@@ -13,12 +13,12 @@ from streaming_asr.audio.sources import Source, paced
 from streaming_asr.command_line.captioning import caption
 from streaming_asr.command_line.consoles import live_stage, progress_stage
 from streaming_asr.command_line.failures import INTERRUPTED, Failures
-from streaming_asr.command_line.inputs import duration, open_input
+from streaming_asr.command_line.inputs import check_input, duration, open_input
 from streaming_asr.command_line.interruption import Interruption
 from streaming_asr.command_line.options import ModelOptions, RawAudioOptions, RecognitionOptions
 from streaming_asr.command_line.recognizers import Ears, open_ears
 from streaming_asr.command_line.stages import EventStage, Stage
-from streaming_asr.command_line.transcripts import Transcript, check_output, write
+from streaming_asr.command_line.transcripts import GrowingTranscript, check_output, write
 from streaming_asr.errors import OptionError, StreamingAsrError
 
 OutputFormat: TypeAlias = Literal["text", "json", "srt", "vtt", "events"]
@@ -41,7 +41,7 @@ class Delivery:
             return live_stage(lines=self._lines, times=False)
         return progress_stage(name, duration(source))
 
-    def write(self, transcript: Transcript) -> None:
+    def write(self, transcript: GrowingTranscript) -> None:
         """Write the transcript, unless the stage has shown it already."""
         if self.output_format != "events" and not (self.realtime and self._lines):
             write(transcript, self.output_format, self.output, several=self.several)
@@ -93,12 +93,25 @@ def transcribe(
     elif output is not None:
         raise OptionError(f"--output {output}: events go to standard output only; redirect it")
     failures = Failures()
+    there = _existing(files, failures)
+    if not there:
+        raise typer.Exit(failures.code)
     with open_ears(model, recognition) as ears, Interruption() as interruption:
-        for name in files:
+        for name in there:
             if not interruption.asked:
                 with failures.told():
                     transcribe_input(name, ears, raw, delivery=delivery, interruption=interruption)
     raise typer.Exit(INTERRUPTED if interruption.asked else failures.code)
+
+
+def _existing(names: list[str], failures: Failures) -> list[str]:
+    """The inputs that are there; the others are told before a model is loaded."""
+    there = []
+    for name in names:
+        with failures.told():
+            check_input(name)
+            there.append(name)
+    return there
 
 
 def transcribe_input(
@@ -110,7 +123,7 @@ def transcribe_input(
     interruption: Interruption,
 ) -> None:
     """Transcribe one input; where it is damaged, what was heard before is written before the error goes on."""
-    transcript = Transcript(name)
+    transcript = GrowingTranscript(name)
     with open_input(name, raw) as source:
         pieces = interruption.until_asked(paced(source) if delivery.realtime else source)
         stream = ears.stream(sample_rate=source.sample_rate, channels=source.channels)

@@ -8,24 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from streaming_asr import events
 from streaming_asr.errors import OptionError
-from streaming_asr.events import Final as FinalEvent
-from streaming_asr.exports import Format, export
+from streaming_asr.exports import Format
+from streaming_asr.transcript import Transcript
 
 SUFFIXES: Final[dict[Format, str]] = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
 
 
 @dataclass(slots=True)
-class Transcript:
-    """What one source has said so far: its finals with words, and the seconds of audio that were heard."""
+class GrowingTranscript:
+    """What one source has said so far: its finals with words, and the seconds of audio that were pushed."""
 
     name: str
-    finals: list[FinalEvent] = field(default_factory=list)
+    finals: list[events.Final] = field(default_factory=list)
     seconds: float = 0.0
 
     def exported(self, output_format: Format) -> str:
         """All of it in a format, ending in a newline unless it is empty."""
-        return export(self.finals, output_format, file=self.name, duration=self.seconds)
+        return Transcript(tuple(self.finals), self.seconds, self.name).export(output_format)
 
 
 def format_of(path: Path) -> Format:
@@ -33,7 +34,7 @@ def format_of(path: Path) -> Format:
     return next((name for name, suffix in SUFFIXES.items() if suffix == path.suffix.lower()), "text")
 
 
-def write(transcript: Transcript, output_format: Format, output: Path | None, *, several: bool) -> None:
+def write(transcript: GrowingTranscript, output_format: Format, output: Path | None, *, several: bool) -> None:
     """Write a transcript to its file, or to standard output, there under its name if it is text and one of several."""
     text = transcript.exported(output_format)
     if output is not None:

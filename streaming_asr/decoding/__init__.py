@@ -5,7 +5,7 @@ from streaming_asr.decoding.arpa import read_arpa
 from streaming_asr.decoding.beam import BeamSearch
 from streaming_asr.decoding.confidence import frame_confidence, spoken_frames, word_confidence
 from streaming_asr.decoding.greedy import GreedySearch
-from streaming_asr.decoding.hotwords import Hotwords
+from streaming_asr.decoding.hotwords import DEFAULT_WEIGHT, Hotwords
 from streaming_asr.decoding.language_model import (
     KenNgrams,
     LanguageModel,
@@ -17,6 +17,7 @@ from streaming_asr.decoding.ngrams import Ngrams
 from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, Search
 
 __all__ = [
+    "DEFAULT_WEIGHT",
     "Alphabet",
     "Beam",
     "BeamSearch",

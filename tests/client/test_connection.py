@@ -388,7 +388,7 @@ async def test_a_remote_stream_raises_what_went_wrong() -> None:
 
     def use(url: str) -> None:
         with RemoteRecognizer(url) as recognizer:
-            recognizer.stream().finish()
+            recognizer.stream(sample_rate=16_000).finish()
 
     async with server(behave) as url:
         with pytest.raises(StreamFailedError, match="no such language"):
@@ -397,7 +397,7 @@ async def test_a_remote_stream_raises_what_went_wrong() -> None:
 
 def test_what_only_a_local_recognizer_has_is_refused() -> None:
     with RemoteRecognizer("ws://127.0.0.1:1") as recognizer, pytest.raises(OptionError, match="latency"):
-        recognizer.stream(latency=object())
+        recognizer.stream(sample_rate=16_000, latency=object())
 
 
 @pytest.mark.parametrize(

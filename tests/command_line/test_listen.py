@@ -16,7 +16,7 @@ from streaming_asr.audio.microphone import InputDevice, Microphone
 from streaming_asr.command_line.devices import listing
 from streaming_asr.command_line.interruption import Interruption
 from streaming_asr.command_line.listen import keep, tell_losses, until_stopped
-from streaming_asr.command_line.transcripts import Transcript
+from streaming_asr.command_line.transcripts import GrowingTranscript
 from streaming_asr.events import Final, Word
 
 
@@ -83,7 +83,7 @@ def test_lost_audio_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", ["a.txt", "a.json", "a.srt"])
 def test_a_saved_transcript_is_complete_after_every_utterance(name: str, tmp_path: Path) -> None:
-    transcript = Transcript("microphone")
+    transcript = GrowingTranscript("microphone")
     word = Word("hello", 0.1, 0.4, 0.9)
     for count in (1, 2):
         transcript.finals.append(Final(0, "hello", (word,), 0.1, 0.4, 0.9, (), "silence", 0.0))

@@ -20,7 +20,7 @@ from streaming_asr.command_line.options import RawAudioOptions
 from streaming_asr.command_line.recognizers import Ears, SpeechRecognizer
 from streaming_asr.command_line.stages import SilentStage
 from streaming_asr.command_line.transcribe import Delivery, OutputFormat, transcribe_input
-from streaming_asr.command_line.transcripts import Transcript, check_output, format_of, path_for
+from streaming_asr.command_line.transcripts import GrowingTranscript, check_output, format_of, path_for
 from streaming_asr.errors import DeviceError, OptionError
 
 
@@ -117,10 +117,10 @@ def test_ctrl_c_ends_the_audio_and_keeps_the_words(recognizer: SpeechRecognizer)
         os.kill(os.getpid(), signal.SIGINT)
         yield from silence(1000)
 
-    transcript = Transcript("talk")
+    transcript = GrowingTranscript("talk")
     with Interruption() as interruption:
         caption(
-            recognizer.stream(),
+            recognizer.stream(sample_rate=16_000),
             interruption.until_asked(interrupted()),
             sample_rate=16_000,
             stage=SilentStage(),
@@ -136,9 +136,15 @@ def test_what_was_heard_before_a_microphone_vanished_is_kept(recognizer: SpeechR
         yield from silence(1)
         raise DeviceError("unplugged")
 
-    transcript = Transcript("microphone")
+    transcript = GrowingTranscript("microphone")
     with pytest.raises(DeviceError):
-        caption(recognizer.stream(), broken(), sample_rate=16_000, stage=SilentStage(), transcript=transcript)
+        caption(
+            recognizer.stream(sample_rate=16_000),
+            broken(),
+            sample_rate=16_000,
+            stage=SilentStage(),
+            transcript=transcript,
+        )
     assert [final.text for final in transcript.finals] == ["good morning", "thank you all"]
 
 

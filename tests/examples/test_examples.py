@@ -42,7 +42,7 @@ def test_reading_events_tells_partials_finals_and_ends(run: Run) -> None:
     assert "over: " in lines[-1]
 
 
-def test_hotwords_are_heard_with_and_without(run: Run) -> None:
+def test_hotwords_are_tried_with_and_without(run: Run) -> None:
     without, with_ = run("hotwords.py", str(RECORDING), "mourning:12", "xylophone")
     assert len(without.removeprefix("without:").split()) > 20
     assert len(with_.removeprefix("with:").split()) > 20
@@ -56,5 +56,5 @@ def test_finalize_ends_utterances_where_the_program_says(run: Run) -> None:
 def test_the_microphone_example_prints_utterances(capsys: pytest.CaptureFixture[str]) -> None:
     example = runpy.run_path(str(EXAMPLES / "microphone.py"))
     with FileSource(RECORDING) as source:
-        example["transcribe"](source)
+        example["captions"](source)
     assert len(capsys.readouterr().out.splitlines()) == 5

@@ -121,7 +121,7 @@ def test_finals_are_what_the_library_makes_of_the_same_audio(calm: Spoken) -> No
 
 def test_the_microphone_is_sent_as_it_was_heard(calm: Spoken, recognizer: Recognizer) -> None:
     """The fake microphone changes a little (gain, buffers): the words are nearly those of the file itself."""
-    stream = recognizer.stream()
+    stream = recognizer.stream(sample_rate=16_000)
     events = [*stream.push(SPOKEN), *stream.finish()]
     of_the_file = " ".join(event.text for event in events if isinstance(event, FinalEvent))
     assert cer(of_the_file.upper(), " ".join(calm.finals).upper()) < 0.15

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from streaming_asr import protocol as native
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, seconds
+from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import AudioError
 from streaming_asr.protocol import ErrorCode, ProtocolError, Start
 from streaming_asr_server.adapter.audio import Ears, Heard
@@ -28,7 +29,7 @@ from streaming_asr_server.connection.connection import Instruction, ToClient, To
 from streaming_asr_server.sessions.registry import Opened
 from streaming_asr_server.sessions.session import Outcome
 
-USUAL_SILENCE_MS: Final = 700
+USUAL_SILENCE_MS: Final = EndpointOptions().trailing_silence_ms
 """The library's own rule, for a client that goes back to it."""
 
 _FAILURES: Final[Mapping[ErrorCode, Literal["audio", "request", "idle", "limit", "shutdown", "server"]]] = {

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
 
+from streaming_asr.decoding import DEFAULT_WEIGHT
 from streaming_asr.events import Event
 from streaming_asr_server.connection.outbox import Close, Send
 
-HOTWORD_WEIGHT: Final = 10.0
+HOTWORD_WEIGHT: Final = DEFAULT_WEIGHT
 """The weight of a hotword whose protocol has no weights."""
 
 _LONGEST_REASON: Final = 123

@@ -94,7 +94,9 @@ class ModelRecognition:
             await asyncio.gather(*(self._warm_up_stream(silence) for _ in range(streams)))
 
     async def _warm_up_stream(self, silence: bytes) -> None:
-        stream = self.recognizer.stream(encoding="linear16", gate=GateOptions(enabled=False), **self._options)
+        stream = self.recognizer.stream(
+            sample_rate=SAMPLE_RATE, encoding="linear16", gate=GateOptions(enabled=False), **self._options
+        )
         await _results([*stream.submit(silence), stream.submit_finish()])
 
     def open(self, start: Start, *, first_sample: int = 0, first_utterance: int = 0) -> ModelStream:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from streaming_asr.audio.samples import SAMPLE_RATE, seconds
+from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.protocol import ProtocolError, Start
 
-_LONGEST_UTTERANCE_MS: Final = 20_000
+_LONGEST_UTTERANCE_MS: Final = EndpointOptions().maximum_length_ms or float("inf")
 
 
 @dataclass(frozen=True, slots=True)

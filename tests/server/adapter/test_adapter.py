@@ -25,7 +25,6 @@ from streaming_asr_server.connection.outbox import Send
 from streaming_asr_server.sessions.session import Outcome
 
 from streaming_asr import protocol as native
-from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.events import Event
 from streaming_asr.protocol import ProtocolError
 
@@ -160,10 +159,6 @@ def test_what_streams_are_opened_with() -> None:
     assert hotwords.hotwords == {"Bob": 1.0}
     assert usual.endpoint == {"trailing_silence_ms": USUAL_SILENCE_MS}
     assert silence.endpoint == {"trailing_silence_ms": 300}
-
-
-def test_the_usual_silence_is_that_of_the_library() -> None:
-    assert EndpointOptions().trailing_silence_ms == USUAL_SILENCE_MS
 
 
 def test_changes_before_the_streams_are_known_are_kept_for_them() -> None:
