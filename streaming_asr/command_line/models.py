@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streaming_asr.errors import CheckpointError, MissingExtraError
+from streaming_asr.checkpoints.recommended import Recommendation, recommended, recommended_for
+from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from streaming_asr.checkpoints.description import Description
@@ -21,23 +22,37 @@ def models(
         typer.Argument(help="A hub name or a folder to look into.", show_default="list what is here"),
     ] = None,
     revision: Annotated[str | None, typer.Option(metavar="REV", help="Branch, tag or commit on the hub.")] = None,
+    recommend: Annotated[
+        bool, typer.Option("--recommended", help="List well-known checkpoints of the hub, with their published errors.")
+    ] = False,
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Only those of this language: fr, French (with --recommended).")
+    ] = None,
 ) -> None:
     """List the models on this machine, or say what a checkpoint is and whether it can be used.
 
     Any wav2vec2-like CTC checkpoint works: wav2vec2, XLSR, XLS-R, MMS, HuBERT, UniSpeech, WavLM, data2vec. Of a hub
-    model only the small files are fetched to describe it.
+    model only the small files are fetched to describe it. Of recommended ones it shows the word errors that their pages
+    publish, without / with a language model.
 
     Examples:
 
       streaming-asr models
 
       streaming-asr models facebook/wav2vec2-large-xlsr-53-french
+
+      streaming-asr models --recommended --language fr
     """
+    console = Console(highlight=False)
+    if recommend or language is not None:
+        _check_alone(name, revision, recommend)
+        chosen = recommended() if language is None else recommended_for(language)
+        console.print("\n".join(recommendations(chosen)), soft_wrap=True)
+        return
     try:
         from streaming_asr.checkpoints.description import cached_models, describe
     except ModuleNotFoundError as error:
         raise MissingExtraError("looking into models", "recognizer") from error
-    console = Console(highlight=False)
     if name is None:
         console.print(listing([describe(), *cached_models()]))
         return
@@ -64,6 +79,21 @@ def listing(descriptions: Sequence[Description]) -> Table:
     return table
 
 
+def recommendations(models: Sequence[Recommendation]) -> Iterator[str]:
+    """The name of each recommended model on a line of its own, so that it can be copied, and its facts below it."""
+    for model in models:
+        errors = f"word errors {published_errors(model)} on {model.test_set}" if model.test_set else ""
+        facts = (model.language, f"{model.size.parameters / 1e6:.0f} M", errors, model.licence)
+        yield model.name
+        yield f"    {', '.join(fact for fact in facts if fact)}"
+
+
+def published_errors(model: Recommendation) -> str:
+    """Word error rates without and with a language model, as far as they were published: `17.65 / 13.59 %`."""
+    rates = ["-" if rate is None else f"{rate:g}" for rate in (model.greedy, model.with_lm)]
+    return f"{rates[0]} %" if model.with_lm is None else f"{rates[0]} / {rates[1]} %"
+
+
 def details(description: Description) -> Table:
     """All there is to say about one model."""
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -72,6 +102,14 @@ def details(description: Description) -> Table:
     for fact, value in _facts(description):
         table.add_row(fact, value)
     return table
+
+
+def _check_alone(name: str | None, revision: str | None, recommend: bool) -> None:
+    if not recommend:
+        raise OptionError("--language chooses among recommended models; write models --recommended --language CODE")
+    given = name or revision
+    if given is not None:
+        raise OptionError(f"--recommended lists models of the hub and takes no model; leave out '{given}'")
 
 
 def _facts(description: Description) -> Iterator[tuple[str, str]]:
