@@ -17,7 +17,7 @@ TEXT ?= ../shared/text
 RECIPE ?= english-small
 UTTERANCES ?= 17000
 
-.PHONY: demo test check lint types layers tests core pythons lm clients model clean
+.PHONY: demo test check lint types layers tests core pythons lm clients model docs clean
 
 demo: $(VENV)/.demo  ## live captions of the bundled recording
 	$(BIN)/streaming-asr demo
@@ -70,6 +70,14 @@ prepared/.done: $(VENV)/.dev
 	$(BIN)/python -m training.align streaming_asr/embedded/english prepared/real
 	@touch $@
 
+docs: .venv-docs/.ready  ## the documentation as a site in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+.venv-docs/.ready: pyproject.toml constraints.txt
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 is needed and was not found; name it: make PYTHON=/path/to/python"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
@@ -96,4 +104,4 @@ $(VENV)/.dev: pyproject.toml $(VENV)/constraints.txt
 	@touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf .venv .venv-* site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
