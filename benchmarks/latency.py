@@ -24,7 +24,7 @@ from streaming_asr import Latency, Recognizer
 from streaming_asr.audio.sources import FileSource
 from streaming_asr.command_line.bench import PIECE_MS, Run, replay, warm_up
 from streaming_asr.command_line.demo import RECORDING
-from streaming_asr.command_line.measures import Measures, measure
+from streaming_asr.command_line.measures import Measures, Percentiles, measure
 
 CARD: Final = Path(__file__).parents[1] / "streaming_asr" / "embedded" / "english" / "README.md"
 
@@ -59,10 +59,10 @@ def charts(measured: Mapping[str, Measures], rates: Mapping[tuple[str, str], flo
     """Delays by setting, and error rates by setting and offline."""
     ways = ["320", "640", "640+320", "offline"]
     delays = [
-        Line("word stands, p95", [found.commit and found.commit.p95 for found in measured.values()]),
-        Line("word stands, median", [found.commit and found.commit.p50 for found in measured.values()]),
-        Line("first word, median", [found.first_word and found.first_word.p50 for found in measured.values()]),
-        Line("final, median", [found.final and found.final.p50 for found in measured.values()]),
+        Line("word stands, p95", [found.commit.p95 if found.commit else None for found in measured.values()]),
+        Line("word stands, median", [median(found.commit) for found in measured.values()]),
+        Line("first word, median", [median(found.first_word) for found in measured.values()]),
+        Line("final, median", [median(found.final) for found in measured.values()]),
     ]
     errors = [
         Line(name, [rates.get((way, search)) for way in ways])
@@ -72,6 +72,11 @@ def charts(measured: Mapping[str, Measures], rates: Mapping[tuple[str, str], flo
         Chart("Delay in seconds by chunk + lookahead in ms", list(measured), delays, 5.0),
         Chart("Word errors in % by chunk + lookahead in ms", ways, errors, 100.0),
     ]
+
+
+def median(delays: Percentiles | None) -> float | None:
+    """The median of some delays, if there were any."""
+    return delays.p50 if delays else None
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from pipecat.workers.runner import WorkerRunner
 file, server, key = (*sys.argv[1:], *("127.0.0.1:8765", "no key needed")[len(sys.argv) - 2 :])
 
 
-class Agent(FrameProcessor):
+class Agent(FrameProcessor):  # type: ignore[misc]
     """Answers each thing that the caller said; the answer goes down the pipeline, to the voice."""
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -37,7 +37,6 @@ async def main() -> None:
     ears = DeepgramSTTService(api_key=key, base_url=f"ws://{server}")
     worker = PipelineWorker(Pipeline([ears, Agent()]), params=PipelineParams(audio_in_sample_rate=rate))
 
-    @worker.event_handler("on_pipeline_started")
     async def speak(*_: object) -> None:
         piece = 2 * rate // 50
         silence = bytes(2 * rate)  # behind it the last sentence ends
@@ -46,6 +45,7 @@ async def main() -> None:
             await asyncio.sleep(0.02)
         await worker.queue_frame(EndFrame())
 
+    worker.add_event_handler("on_pipeline_started", speak)
     runner = WorkerRunner()
     await runner.add_workers(worker)
     await runner.run()

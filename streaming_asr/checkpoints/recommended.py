@@ -18,11 +18,11 @@ MANY: Final = "mul"
 class Size:
     """What a size of network needs, beside the smallest one listed.
 
-    `parameters` counts them; `cost` is CPU time by precision, relative to the smallest size in float32.
+    `parameters` counts them; `cost` is CPU time relative to the smallest size, None where it was not measured.
     """
 
     parameters: float
-    cost: Mapping[str, float]
+    cost: float | None = None
 
     @property
     def gigabytes(self) -> float:

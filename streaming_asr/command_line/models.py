@@ -33,7 +33,7 @@ def models(
 
     Any wav2vec2-like CTC checkpoint works: wav2vec2, XLSR, XLS-R, MMS, HuBERT, UniSpeech, WavLM, data2vec. Of a hub
     model only the small files are fetched to describe it. Of recommended ones it shows the word errors that their pages
-    publish, without / with a language model.
+    publish, without / with a language model, and the memory of the weights in float32.
 
     Examples:
 
@@ -83,7 +83,8 @@ def recommendations(models: Sequence[Recommendation]) -> Iterator[str]:
     """The name of each recommended model on a line of its own, so that it can be copied, and its facts below it."""
     for model in models:
         errors = f"word errors {published_errors(model)} on {model.test_set}" if model.test_set else ""
-        facts = (model.language, f"{model.size.parameters / 1e6:.0f} M", errors, model.licence)
+        size = f"{model.size.parameters / 1e6:.0f} M, {model.size.gigabytes:.1f} GB"
+        facts = (model.language, size, errors, model.licence)
         yield model.name
         yield f"    {', '.join(fact for fact in facts if fact)}"
 

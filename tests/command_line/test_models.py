@@ -64,9 +64,9 @@ def test_recommended_models_of_a_language_stand_before_those_of_many(capsys: pyt
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
         "jonatasgrosman/wav2vec2-large-xlsr-53-french",
-        "    French, 316 M, word errors 17.65 / 13.59 % on Common Voice 6 fr, Apache-2.0",
+        "    French, 316 M, 1.3 GB, word errors 17.65 / 13.59 % on Common Voice 6 fr, Apache-2.0",
     ]
-    assert lines[-2:] == ["facebook/mms-1b-all", "    1,162 languages, 962 M, CC BY-NC 4.0"]
+    assert lines[-2:] == ["facebook/mms-1b-all", "    1,162 languages, 962 M, 3.9 GB, CC BY-NC 4.0"]
 
 
 @pytest.mark.parametrize("language", ["fr", "fra", "fr-CA", "fr_FR", "FR", "French"])
