@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from streaming_asr_client import Backoff, ClientOptions, connect
+from streaming_asr_server.local import LocalServer
 from streaming_asr_server.recognition.scripted import tone_words
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
@@ -105,3 +106,8 @@ async def raw(url: str, **options: Any) -> AsyncIterator[Raw]:
     """A bare connection to `/v1/stream`."""
     async with open_websocket(f"{url}/v1/stream", compression=None, close_timeout=1, **options) as websocket:
         yield Raw(websocket)
+
+
+def counted(server: LocalServer, name: str, **labels: str) -> float:
+    """A counter of a server; 0 if nothing was counted."""
+    return server.service.metrics.registry.get_sample_value(f"streaming_asr_{name}_total", labels) or 0.0

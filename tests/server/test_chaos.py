@@ -22,7 +22,7 @@ from streaming_asr_server.settings import Settings
 
 from streaming_asr.events import Event, Final
 from tests.server.proxy import bad_network
-from tests.server.speaking import FAST, events_of, finals, pcm, raw, sentences, until
+from tests.server.speaking import FAST, counted, events_of, finals, pcm, raw, sentences, until
 
 pytestmark = pytest.mark.anyio
 
@@ -50,8 +50,7 @@ async def test_connections_dropped_at_random_points_lose_and_double_nothing(resu
                 drops += network.connections - 1
             assert finals(disturbed) == finals(undisturbed), f"seed {seed}"
             assert in_order(disturbed), f"seed {seed}"
-        resumed = server.service.metrics.opened
-        kinds = {kind: resumed.labels(kind)._value.get() for kind in ("session", "position")}
+        kinds = {kind: counted(server, "streams_opened", resumed=kind) for kind in ("session", "position")}
     assert drops > RUNS / 4
     assert kinds["session" if resume_seconds else "position"] > RUNS / 10
     assert kinds["position" if resume_seconds else "session"] == 0

@@ -14,7 +14,7 @@ from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_
 from streaming_asr_server.settings import Settings
 from websockets.exceptions import InvalidStatus
 
-from tests.server.speaking import events_of, finals, pcm, raw
+from tests.server.speaking import counted, events_of, finals, pcm, raw
 
 pytestmark = pytest.mark.anyio
 
@@ -164,7 +164,7 @@ async def test_a_stalled_recognizer_ends_in_an_error_and_a_metric() -> None:
             True,
             4500,
         )
-        assert server.service.metrics.errors.labels("stalled", "server")._value.get() == 1
+        assert counted(server, "errors", code="stalled", fault="server") == 1
         assert len(server.service.sessions) == 0
 
 
@@ -176,12 +176,12 @@ async def test_a_fault_of_the_recognizer_is_survived_by_going_on_with_a_new_sess
         async for event in stream:
             if type(event).__name__ == "SpeechEnded":
                 break
-        recognition.streams[0]._finished = True
+        recognition.streams[0].finished = True
         await stream.send(tone_words([20]))
         await stream.finish()
         rest = [event async for event in stream]
         assert finals(rest) == [(1, "w19 w20", 0.5, 0.7)]
-        assert server.service.metrics.errors.labels("internal", "server")._value.get() == 1
+        assert counted(server, "errors", code="internal", fault="server") == 1
 
 
 async def test_a_refusal_is_no_error_of_the_server(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_
 from streaming_asr_server.settings import Settings
 
 from streaming_asr.events import Final, Partial, SpeechEnded, SpeechStarted
-from tests.server.speaking import FAST, events_of, finals, raw, sentences
+from tests.server.speaking import FAST, counted, events_of, finals, raw, sentences
 
 pytestmark = pytest.mark.anyio
 
@@ -180,4 +180,4 @@ async def test_no_start_and_no_word_are_not_waited_for_for_ever() -> None:
             await asyncio.sleep(0.5)
             await stream.finish()
             assert [event async for event in stream] == []
-        assert server.service.metrics.opened.labels("session")._value.get() == 0, "the client kept it alive"
+        assert counted(server, "streams_opened", resumed="session") == 0, "the client kept it alive"

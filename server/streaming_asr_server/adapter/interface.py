@@ -16,29 +16,31 @@ from typing import Final, Literal, Protocol, TypeAlias
 from streaming_asr.decoding import DEFAULT_WEIGHT
 from streaming_asr.events import Event
 from streaming_asr_server.connection.outbox import Close, Send
+from streaming_asr_server.sessions.decoding import AudioFormat
+from streaming_asr_server.sessions.messages import EndStream, EndUtterance, PushAudio
+
+__all__ = [
+    "HOTWORD_WEIGHT",
+    "Action",
+    "AudioFormat",
+    "CodecFailure",
+    "EndStream",
+    "EndUtterance",
+    "ForeignCodec",
+    "OpenStream",
+    "Outgoing",
+    "PushAudio",
+    "UpdateHotwords",
+    "UpdateSilence",
+    "close_with",
+]
 
 HOTWORD_WEIGHT: Final = DEFAULT_WEIGHT
 """The weight of a hotword whose protocol has no weights."""
 
 _LONGEST_REASON: Final = 123
 
-Encoding: TypeAlias = Literal["linear16", "float32", "mulaw", "alaw", "opus", "container"]
-"""Bare interleaved samples by the names of `streaming_asr.audio.encodings`; `opus`: one bare Opus packet in
-each message; `container`: Ogg, WebM, FLAC, WAV, MP3 and more, told apart by their heads."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioFormat:
-    """What the audio messages hold; rate in Hz and channels mean nothing for a container, which says them itself."""
-
-    encoding: Encoding = "linear16"
-    sample_rate: int = 16_000
-    channels: int = 1
-    separate: bool = False
-    """One recognition per channel instead of their mean; events then carry the channel's number."""
-
-
-# Actions: what is done for the codec, beside `Send` and `Close`.
+# Actions: what is done for the codec, beside `PushAudio`, `EndUtterance`, `EndStream`, `Send` and `Close`.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,26 +54,6 @@ class OpenStream:
     language: str | None = None
     alternatives: int = 1
     partials: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class PushAudio:
-    """A piece of audio as it came; `channel` where a protocol sends each channel in messages of its own."""
-
-    data: bytes
-    channel: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EndUtterance:
-    """End the utterance now (of one channel or of all), answered by `finalized`; the stream stays open."""
-
-    channel: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EndStream:
-    """Flush everything and end recognition, answered by `finished`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +101,7 @@ class ForeignCodec(Protocol):
         """The client said something; never raises for what a client can send."""
 
     def separated(self, channels: int) -> None:
-        """So many channels are recognized each for itself; comes before their events, if `AudioFormat.separate`."""
+        """So many channels are recognized each for itself; called before their events, if `AudioFormat.separate`."""
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
         """Recognition said something; channel 0 unless channels are separate."""

@@ -1,7 +1,7 @@
 """One client's connection: its messages go to sessions, and what comes of them goes back to the client.
 
 Every wire protocol uses the same connection. A codec is sans I/O: it turns wire messages into instructions, and
-outcomes into wire messages. A codec may run several streams at once (channels, tracks): it numbers them.
+outcomes into wire messages. A connection has one session, which may recognize several channels.
 """
 
 from __future__ import annotations
@@ -10,35 +10,35 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 from streaming_asr.errors import OptionError
-from streaming_asr.protocol import ClientMessage, KeepAlive, ProtocolError, Start
+from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.connection.outbox import Outbox, Outgoing, Send
 from streaming_asr_server.connection.transport import Transport, TransportClosedError
-from streaming_asr_server.sessions.registry import Opened, OpenSession, SessionRegistry
-from streaming_asr_server.sessions.session import Listener, Outcome
+from streaming_asr_server.sessions.messages import OpenSession, SessionMessage
+from streaming_asr_server.sessions.outcomes import Outcome
+from streaming_asr_server.sessions.registry import Opened, SessionOpener, SessionRegistry
+from streaming_asr_server.sessions.session import ServerSession
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ToStream:
-    """A message for stream number `stream`: `Start` opens it, `Finish` ends it, the others need it to be open."""
+class ToSession:
+    """A message for the session: `OpenSession` opens it, the others need it to be open."""
 
-    message: ClientMessage
-    stream: int = 0
+    message: OpenSession | SessionMessage
 
 
 @dataclass(frozen=True, slots=True)
 class ToClient:
-    """Messages that are sent at once, without a stream."""
+    """Messages that are sent at once, without the session."""
 
     messages: tuple[Outgoing, ...]
 
 
-Instruction: TypeAlias = ToStream | ToClient
+Instruction: TypeAlias = ToSession | ToClient
 
 
 class Codec(Protocol):
@@ -51,14 +51,14 @@ class Codec(Protocol):
     def receive(self, data: str | bytes) -> Sequence[Instruction]:
         """What a message of the client means. Raises ProtocolError."""
 
-    def opened(self, stream: int, opened: Opened) -> Sequence[Outgoing]:
-        """What to say when a stream has been opened."""
+    def opened(self, opened: Opened) -> Sequence[Outgoing]:
+        """What to send when the session has been opened."""
 
-    def outcome(self, stream: int, outcome: Outcome) -> Sequence[Outgoing]:
-        """What to say when one of a stream's messages was dealt with; called for each, also if nothing came of it."""
+    def outcome(self, outcome: Outcome) -> Sequence[Outgoing]:
+        """What to send when a message was dealt with, or a part of it; called also if nothing came of it."""
 
     def failed(self, error: ProtocolError) -> Sequence[Outgoing]:
-        """What to say when the connection has to end, with a `Close` last."""
+        """What to send when the connection has to end, with a `Close` last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class Connection:
         codec: Codec,
         *,
         sessions: SessionRegistry,
-        open_session: OpenSession,
+        open_session: SessionOpener,
         rules: ConnectionRules,
     ) -> None:
         self.outbox: Final = Outbox()
@@ -103,7 +103,8 @@ class Connection:
         self._sessions = sessions
         self._open_session = open_session
         self._rules = rules
-        self._opened: dict[int, tuple[Opened, Listener]] = {}
+        self._session: ServerSession | None = None
+        self._listener: Final = _SessionListener(self._deliver, self.outbox)
         self._failure: asyncio.Future[ProtocolError] = asyncio.get_running_loop().create_future()
         self._closing = False
 
@@ -165,13 +166,13 @@ class Connection:
         return ended and writer.result() and not self._failure.done()
 
     def _release_sessions(self, *, keep: bool) -> None:
-        for opened, listener in self._opened.values():
-            if not opened.session.detach(listener):
-                continue
-            if keep:
-                self._sessions.keep(opened.session)
-            else:
-                self._sessions.discard(opened.session)
+        session = self._session
+        if session is None or not session.detach(self._listener):
+            return
+        if keep:
+            self._sessions.keep(session)
+        else:
+            self._sessions.discard(session)
 
     async def _read(self) -> None:
         """Receive messages until the client has gone. Waits while too much audio waits for the recognizer."""
@@ -183,7 +184,7 @@ class Connection:
                 await self._execute(instruction)
 
     async def _receive(self) -> str | bytes | None:
-        started = bool(self._opened)
+        started = self._session is not None
         seconds = self._rules.idle_seconds if started else self._rules.start_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -197,31 +198,34 @@ class Connection:
         match instruction:
             case ToClient(messages):
                 self.outbox.put(messages)
-            case ToStream(message=Start() as start, stream=number):
-                self._open(number, start)
-            case ToStream(message=KeepAlive()):
-                pass
-            case ToStream(message=message, stream=number):
-                if number not in self._opened:
-                    raise ProtocolError("out_of_order", "there is no open stream for this message")
-                await self._opened[number][0].session.take(message)
+            case ToSession(message):
+                await self._to_session(message)
 
-    def _open(self, number: int, start: Start) -> None:
-        """Open or resume a stream; nothing can come between what was missed and what comes from now on."""
+    async def _to_session(self, message: OpenSession | SessionMessage) -> None:
+        if isinstance(message, OpenSession):
+            self._open(message)
+        elif self._session is None:
+            raise ProtocolError("out_of_order", "there is no open stream for this message")
+        else:
+            await self._session.take(message)
+
+    def _open(self, wanted: OpenSession) -> None:
+        """Open or resume the session; nothing can come between what was missed and what comes from now on."""
+        if self._session is not None:
+            raise ProtocolError("out_of_order", "the stream is open already")
         try:
-            opened = self._open_session(start)
+            opened = self._open_session(wanted)
         except OptionError as error:
             raise ProtocolError("bad_option", str(error)) from error
-        listener = _SessionListener(partial(self._deliver, number), self.outbox)
-        self._opened[number] = opened, listener
-        self.outbox.put(self._codec.opened(number, opened))
-        opened.session.attach(listener)
+        self._session = opened.session
+        self.outbox.put(self._codec.opened(opened))
+        opened.session.attach(self._listener)
 
-    def _deliver(self, number: int, outcome: Outcome) -> None:
+    def _deliver(self, outcome: Outcome) -> None:
         if outcome.error is not None:
             self.fail(outcome.error)
         elif not self._closing:
-            self.outbox.put(self._codec.outcome(number, outcome))
+            self.outbox.put(self._codec.outcome(outcome))
 
     async def _write(self, patience: float) -> bool:
         """Send what there is to send until the codec closes; False if the client has gone before.

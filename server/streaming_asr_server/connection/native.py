@@ -11,6 +11,8 @@ from streaming_asr.events import Final as FinalEvent
 from streaming_asr.protocol import (
     Acknowledged,
     AcknowledgedFinal,
+    Audio,
+    Finalize,
     Finish,
     Finished,
     Limits,
@@ -22,10 +24,11 @@ from streaming_asr.protocol import (
     Update,
 )
 from streaming_asr.protocol.messages import Caution
-from streaming_asr_server.connection.connection import ToStream
+from streaming_asr_server.connection.connection import ToSession
 from streaming_asr_server.connection.outbox import Close, Outgoing, Send
+from streaming_asr_server.sessions.messages import EndStream, EndUtterance, OpenSession, PushAudio
+from streaming_asr_server.sessions.outcomes import Outcome, SessionEvent
 from streaming_asr_server.sessions.registry import Opened
-from streaming_asr_server.sessions.session import Outcome, SessionEvent
 
 _ACKNOWLEDGEMENT_SECONDS: Final = 1.0
 """So much audio, at least, between two acknowledgements that no final carries."""
@@ -49,11 +52,22 @@ class NativeCodec:
         self._acknowledged = 0
         self._told = 0
 
-    def receive(self, data: str | bytes) -> Sequence[ToStream]:
+    def receive(self, data: str | bytes) -> Sequence[ToSession]:
         message = self._end.receive(data)
-        return [] if message is None else [ToStream(message)]
+        match message:
+            case Start():
+                return [ToSession(OpenSession(message))]
+            case Audio(data=audio):
+                return [ToSession(PushAudio(audio))]
+            case Finalize():
+                return [ToSession(EndUtterance())]
+            case Finish():
+                return [ToSession(EndStream())]
+            case Update():
+                return [ToSession(message)]
+        return []
 
-    def opened(self, stream: int, opened: Opened) -> Sequence[Outgoing]:
+    def opened(self, opened: Opened) -> Sequence[Outgoing]:
         session = opened.session
         self._opened, self._options, self._unspellable = opened, session.options, session.unspellable
         started = Started(
@@ -67,11 +81,11 @@ class NativeCodec:
         )
         return [self._send(started), *(self._event(item) for item in opened.missed)]
 
-    def outcome(self, stream: int, outcome: Outcome) -> Sequence[Outgoing]:
+    def outcome(self, outcome: Outcome) -> Sequence[Outgoing]:
         messages = [self._event(item) for item in outcome.events]
         messages += self._acknowledgement(outcome)
         match outcome.cause:
-            case Finish():
+            case EndStream():
                 duration = outcome.samples / self._options.sample_rate
                 return [*messages, self._send(Finished(outcome.samples, duration)), Close()]
             case Update():

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
-from streaming_asr.protocol import ProtocolError, Start
+from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal, chosen_subprotocol, origin_allowed, presented_key
 from streaming_asr_server.connection.connection import Codec, Connection, ConnectionRules
@@ -18,6 +18,7 @@ from streaming_asr_server.connection.native import NativeCodec
 from streaming_asr_server.connection.outbox import Outgoing
 from streaming_asr_server.connection.transport import Transport, WebSocketTransport
 from streaming_asr_server.service import Service
+from streaming_asr_server.sessions.messages import OpenSession
 from streaming_asr_server.sessions.registry import Opened
 from streaming_asr_server.settings import Settings
 
@@ -102,8 +103,8 @@ async def serve_transport(
     """
     meter, sessions = service.meter(principal), service.sessions
 
-    def open_session(start: Start) -> Opened:
-        opened = sessions.open(start, owner=principal.name, meter=meter)
+    def open_session(wanted: OpenSession) -> Opened:
+        opened = sessions.open(wanted, owner=principal.name, meter=meter)
         service.metrics.opened.labels(opened.resumed).inc()
         return opened
 

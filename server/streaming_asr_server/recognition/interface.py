@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from streaming_asr.audio.samples import Samples
 from streaming_asr.events import Event
 from streaming_asr.protocol import EndpointRules, Start, Update
 
@@ -40,8 +41,8 @@ class RecognitionStream(Protocol):
     def endpoint(self) -> EndpointRules:
         """The endpoint rules in force, all of them."""
 
-    async def push(self, piece: bytes) -> list[Event]:
-        """Take in whole frames of the declared encoding. Raises AudioError if they cannot be that."""
+    async def push(self, samples: Samples) -> list[Event]:
+        """Take in mono samples at 16 kHz, shape (samples,)."""
 
     async def finalize(self) -> list[Event]:
         """End the utterance now."""
@@ -71,7 +72,7 @@ class Recognition(Protocol):
         """Make the first stream as fast as the next ones."""
 
     def open(self, start: Start, *, first_sample: int = 0, first_utterance: int = 0) -> RecognitionStream:
-        """A new stream whose clock begins at `first_sample` (16 kHz). Raises OptionError."""
+        """A new stream for one channel, whose clock begins at `first_sample` (16 kHz). Raises OptionError."""
 
     def close(self) -> None:
         """End what runs in the background."""

@@ -9,8 +9,10 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+
 from streaming_asr.audio.gate import GateOptions
-from streaming_asr.audio.samples import SAMPLE_RATE
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError
 from streaming_asr.events import Event
@@ -46,8 +48,8 @@ class ModelStream:
     def endpoint(self) -> EndpointRules:
         return asdict(EndpointOptions(**self._rules))
 
-    async def push(self, piece: bytes) -> list[Event]:
-        return await _results(self._stream.submit(piece))
+    async def push(self, samples: Samples) -> list[Event]:
+        return await _results(self._stream.submit(samples))
 
     async def finalize(self) -> list[Event]:
         return await _results([self._stream.submit_finalize()])
@@ -89,22 +91,18 @@ class ModelRecognition:
 
     async def warm_up(self) -> None:
         """Run some seconds through batches of several sizes, ungated, so that all kernels are chosen and built."""
-        silence = bytes(2 * SAMPLE_RATE * _WARM_UP_SECONDS)
+        silence: Samples = np.zeros(SAMPLE_RATE * _WARM_UP_SECONDS, np.float32)
         for streams in _WARM_UP_STREAMS:
             await asyncio.gather(*(self._warm_up_stream(silence) for _ in range(streams)))
 
-    async def _warm_up_stream(self, silence: bytes) -> None:
-        stream = self.recognizer.stream(
-            sample_rate=SAMPLE_RATE, encoding="linear16", gate=GateOptions(enabled=False), **self._options
-        )
+    async def _warm_up_stream(self, silence: Samples) -> None:
+        stream = self.recognizer.stream(sample_rate=SAMPLE_RATE, gate=GateOptions(enabled=False), **self._options)
         await _results([*stream.submit(silence), stream.submit_finish()])
 
     def open(self, start: Start, *, first_sample: int = 0, first_utterance: int = 0) -> ModelStream:
         self._check_language(start.language)
         stream = self.recognizer.stream(
-            encoding=start.encoding,
-            sample_rate=start.sample_rate,
-            channels=start.channels,
+            sample_rate=SAMPLE_RATE,
             hotwords=_hotwords(start.hotwords),
             endpoint=EndpointOptions(**_rules(start.endpoint)),
             agreement_delay_ms=AGREEMENT_DELAY_MS[start.stability],

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 
-from streaming_asr.audio.input import AudioInput
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, seconds
 from streaming_asr.errors import OptionError, StreamClosedError
 from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted, Word
@@ -41,7 +40,6 @@ class ScriptedStream:
     """One stream of the scripted recognizer; `delay` is waited for at every push, as a model would take its time."""
 
     def __init__(self, start: Start, first_sample: int, first_utterance: int, delay: Callable[[], float]) -> None:
-        self._input = AudioInput(encoding=start.encoding, sample_rate=start.sample_rate, channels=start.channels)
         self._start = start
         self._delay = delay
         self._pending: Samples = np.zeros(0, np.float32)
@@ -51,7 +49,7 @@ class ScriptedStream:
         self._origin = first_sample
         self._silent = 0
         self.endpoint: EndpointRules = {**_DEFAULT_RULES, **start.endpoint}
-        self._finished = False
+        self.finished = False
         self.unspellable: Sequence[str] = tuple(word for word in start.hotwords if not word.isalpha())
         self.closed = False
 
@@ -59,19 +57,19 @@ class ScriptedStream:
     def acknowledged(self) -> int:
         return self._origin if self._words else self._position
 
-    async def push(self, piece: bytes) -> list[Event]:
+    async def push(self, samples: Samples) -> list[Event]:
         await asyncio.sleep(self._delay())
-        if self._finished:
+        if self.finished:
             raise StreamClosedError("the stream was finished")
-        return self._recognize(self._input.push(piece))
+        return self._recognize(samples)
 
     async def finalize(self) -> list[Event]:
         return self._end("finalize")
 
     async def finish(self) -> list[Event]:
         await asyncio.sleep(self._delay())
-        self._finished = True
-        return [*self._recognize(self._input.finish()), *self._end("finish")]
+        self.finished = True
+        return self._end("finish")
 
     async def update(self, update: Update) -> None:
         if update.hotwords is not None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
-from streaming_asr.protocol import Clock, ProtocolError, Resume, Resumed, Start
+from streaming_asr.protocol import Clock, ProtocolError, Resume, Resumed
 from streaming_asr_server.recognition.interface import Recognition
-from streaming_asr_server.sessions.session import Meter, ServerSession, SessionEvent, SessionRules
+from streaming_asr_server.sessions.messages import OpenSession
+from streaming_asr_server.sessions.outcomes import Meter, SessionEvent
+from streaming_asr_server.sessions.session import ServerSession, SessionRules
 
-OpenSession: TypeAlias = Callable[[Start], "Opened"]
-"""What a connection is given to open a stream with; raises OptionError or ProtocolError."""
+SessionOpener: TypeAlias = Callable[[OpenSession], "Opened"]
+"""What a connection is given to open its session with; raises OptionError or ProtocolError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +54,26 @@ class SessionRegistry:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def __iter__(self) -> Iterator[ServerSession]:
+        return iter(self._sessions.values())
+
     @property
     def queued_seconds(self) -> float:
         """Audio of all sessions that waits for the recognizer."""
-        return sum(session.queued_seconds for session in self._sessions.values())
+        return sum(session.queued_seconds for session in self)
 
-    def open(self, start: Start, *, owner: str, meter: Meter) -> Opened:
-        """The session that `start` asks for: a new one, one that waits here, or one that another server began."""
-        resume = start.resume
+    def open(self, wanted: OpenSession, *, owner: str, meter: Meter) -> Opened:
+        """The session that is asked for: a new one, one that waits here, or one that another server began."""
+        start, resume = wanted.start, wanted.start.resume
         if resume is None:
-            return Opened(self._new(start, owner, meter), 0, "no")
+            return Opened(self._new(wanted, owner, meter), 0, "no")
         session = self._sessions.get(resume.session)
         if session is not None and session.owner == owner:
             if session.remembers(resume.utterance) and session.same_audio(start):
                 self._stop_waiting(session)
                 return Opened(session, session.received, "session", session.missed(resume.utterance))
             self.discard(session)
-        return Opened(self._new(start, owner, meter, resume), resume.acknowledged, "position")
+        return Opened(self._new(wanted, owner, meter, resume), resume.acknowledged, "position")
 
     def keep(self, session: ServerSession) -> None:
         """Keep a session whose connection was lost."""
@@ -93,16 +99,15 @@ class SessionRegistry:
             self.discard(session)
         await asyncio.gather(*self._closing)
 
-    def _new(self, start: Start, owner: str, meter: Meter, resume: Resume | None = None) -> ServerSession:
+    def _new(self, wanted: OpenSession, owner: str, meter: Meter, resume: Resume | None = None) -> ServerSession:
         first_sample = resume.acknowledged if resume else 0
         first_utterance = resume.utterance if resume else 0
-        position = Clock(start.sample_rate).from_client(first_sample)
+        position = Clock(wanted.start.sample_rate).from_client(first_sample)
         if position is None:
             raise ProtocolError("bad_option", f"resume.acknowledged is {first_sample}; that was never acknowledged")
-        stream = self._recognition.open(start, first_sample=position, first_utterance=first_utterance)
         session = ServerSession(
-            stream,
-            start,
+            partial(self._recognition.open, first_sample=position, first_utterance=first_utterance),
+            wanted,
             owner=owner,
             meter=meter,
             rules=self._rules,

@@ -1,4 +1,4 @@
-"""Sessions outlive connections: the stream, what waits for it, and what its client may have missed."""
+"""Sessions outlive connections: the streams, what waits for them, and what their client may have missed."""
 
 from __future__ import annotations
 
@@ -6,80 +6,29 @@ import asyncio
 import logging
 import secrets
 from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import Any, Final
 
-from streaming_asr.audio.samples import SAMPLE_RATE
+from streaming_asr.audio.samples import SAMPLE_RATE, seconds
 from streaming_asr.errors import AudioError, OptionError
 from streaming_asr.events import Event, Partial
 from streaming_asr.events import Final as FinalEvent
-from streaming_asr.protocol import (
-    Audio,
-    ClientMessage,
-    Clock,
-    EndpointRules,
-    Finalize,
-    Finish,
-    ProtocolError,
-    Start,
-    Update,
-    updated,
-)
+from streaming_asr.protocol import Clock, EndpointRules, ProtocolError, Start, Update, updated
 from streaming_asr_server.recognition.interface import RecognitionStream
-from streaming_asr_server.sessions.inbox import Inbox
+from streaming_asr_server.sessions.channels import ChannelEvents, ChannelStreams
+from streaming_asr_server.sessions.decoding import AudioFormat
+from streaming_asr_server.sessions.inbox import AudioPiece, Inbox, Item
+from streaming_asr_server.sessions.messages import EndStream, EndUtterance, OpenSession, PushAudio, SessionMessage
+from streaming_asr_server.sessions.outcomes import Listener, Meter, Outcome, SessionEvent
 from streaming_asr_server.sessions.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
 _HISTORY_LENGTH: Final = 256
 """Events that are kept for a client that comes back; one that missed more starts over at its acknowledgement."""
-
-_PIECE_SECONDS: Final = 0.5
-"""The most audio that is decoded at once, so that other streams get their turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionEvent:
-    """An event, and the sample (at the client's rate) before which no audio is needed by one who has the event."""
-
-    event: Event
-    acknowledged: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one message of the client: its events, or an error that ends the session.
-
-    `acknowledged` and `samples` (all that was decoded so far) are at the client's own rate.
-    """
-
-    cause: ClientMessage
-    events: tuple[SessionEvent, ...]
-    acknowledged: int
-    samples: int
-    error: ProtocolError | None = None
-
-
-class Listener(Protocol):
-    """Who is told what came of a session's messages: one connection at a time."""
-
-    def notify(self, outcome: Outcome) -> None:
-        """Take in an outcome; must not raise."""
-
-    async def room(self) -> None:
-        """Wait until more can be told: that is what stops a session whose client does not read."""
-
-
-class Meter(Protocol):
-    """Counts what a session does: for metrics, and for the minutes of a key."""
-
-    def audio(self, seconds: float) -> None:
-        """So much audio was decoded. Raises ProtocolError "minutes_used_up"."""
-
-    def event(self, event: Event) -> None: ...
-
-    def error(self, error: ProtocolError) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +41,22 @@ class SessionRules:
 
 
 class ServerSession:
-    """One stream with its worker task; connections come and go.
+    """One client's audio with its worker task; connections come and go.
 
-    `first_sample` and `first_utterance` say where it goes on if another server began it.
+    Args:
+        open_stream: opens the stream of one more channel. Raises OptionError.
+        wanted: what the client declared, and what it wants. Where it says what the audio really is, pieces that cannot
+            be decoded are rejected; else they end the session.
+        first_sample, first_utterance: where it goes on if another server began it.
+
+    Raises:
+        OptionError: the audio cannot be taken, or the options cannot work.
     """
 
     def __init__(
         self,
-        stream: RecognitionStream,
-        start: Start,
+        open_stream: Callable[[Start], RecognitionStream],
+        wanted: OpenSession,
         *,
         owner: str,
         meter: Meter,
@@ -108,62 +64,69 @@ class ServerSession:
         first_sample: int = 0,
         first_utterance: int = 0,
     ) -> None:
+        start, audio = wanted.start, wanted.audio
         self.id: Final = secrets.token_urlsafe(16)
         self.owner: Final = owner
         self.options = replace(start, resume=None)
         self.received = first_sample
         self.acknowledged = first_sample
         self.alive = True
-        self._decoded = first_sample
+        self._audio: Final = audio or AudioFormat(start.encoding, start.sample_rate, start.channels)
+        self._frame_bytes: Final = None if audio else start.frame_bytes
+        self._clock = Clock(SAMPLE_RATE if audio else start.sample_rate)
+        position = self._clock.from_client(first_sample) or 0
+        self._streams = ChannelStreams(self._audio, lambda: open_stream(self.options), position=position)
+        self._samples = first_sample
         self._finished = False
-        self._stream = stream
         self._meter = meter
         self._rules = rules
-        self._clock = Clock(start.sample_rate)
         self._listener: Listener | None = None
         self._history: deque[SessionEvent] = deque(maxlen=_HISTORY_LENGTH)
-        self._first_history = first_utterance
-        rate = start.sample_rate * start.frame_bytes
-        self._rate_bytes = rate
-        self._piece_bytes = round(_PIECE_SECONDS * start.sample_rate) * start.frame_bytes
-        self._inbox = Inbox(maximum_bytes=round(rules.inbox_seconds * rate), piece_bytes=self._piece_bytes)
+        self._first_in_history = first_utterance
+        self._inbox = Inbox(self._audio, maximum_seconds=rules.inbox_seconds)
         self._worker = asyncio.create_task(self._work(), name=f"session {self.id}")
 
     @property
     def queued_seconds(self) -> float:
         """Audio that waits for the recognizer."""
-        return self._inbox.bytes / self._rate_bytes
+        return self._inbox.seconds
+
+    @property
+    def queued_messages(self) -> int:
+        """Messages that wait for the recognizer; neighbouring audio will be joined."""
+        return len(self._inbox)
 
     @property
     def unspellable(self) -> tuple[str, ...]:
-        return tuple(self._stream.unspellable)
+        return self._streams.unspellable
 
     @property
     def endpoint(self) -> EndpointRules:
         """The endpoint rules in force, with those that nobody chose."""
-        return self._stream.endpoint
+        return self._streams.endpoint
 
-    async def take(self, message: ClientMessage) -> None:
-        """Take in a message: audio in whole frames, `Update`, `Finalize`, `Finish`; waits while too much waits.
+    async def take(self, message: SessionMessage) -> None:
+        """Take in a message; waits while too much waits. Cancelled, it has taken what `received` counts."""
+        pieces = self._pieces(message) if isinstance(message, PushAudio) else [message]
+        for piece in pieces:
+            await self._inbox.room()
+            if isinstance(piece, AudioPiece) and self._frame_bytes is not None:
+                self.received += len(piece.data) // self._frame_bytes
+            self._inbox.put(piece)
 
-        Cancelled, it has taken what `received` counts.
-        """
-        if not isinstance(message, Audio):
-            await self._inbox.room()
-            self._inbox.put(message)
-            return
-        for start in range(0, len(message.data), self._piece_bytes):
-            piece = message.data[start : start + self._piece_bytes]
-            await self._inbox.room()
-            self.received += len(piece) // self.options.frame_bytes
-            self._inbox.put(Audio(piece))
+    def _pieces(self, audio: PushAudio) -> Iterator[AudioPiece]:
+        """A message in pieces of the size that is decoded at once; the last one completes it."""
+        length = max(len(audio.data), 1)
+        size = self._audio.piece_bytes or length
+        for start in range(0, length, size):
+            yield AudioPiece(audio.data[start : start + size], audio.channel, completes=int(start + size >= length))
 
     def remembers(self, utterance: int) -> bool:
-        """Whether everything from this utterance on can be told again."""
-        return self.alive and utterance >= self._first_history
+        """Whether everything from this utterance on can be sent again."""
+        return self.alive and utterance >= self._first_in_history
 
     def same_audio(self, start: Start) -> bool:
-        """Whether this start declares the audio that the session hears."""
+        """Whether this start declares the audio that the session takes."""
         mine = self.options
         return (mine.encoding, mine.sample_rate, mine.channels) == (start.encoding, start.sample_rate, start.channels)
 
@@ -172,106 +135,141 @@ class ServerSession:
         return tuple(item for item in self._history if item.event.utterance >= utterance)
 
     def attach(self, listener: Listener) -> None:
-        """From now on tell this listener; the one before is told that it was superseded."""
+        """From now on notify this listener; the one before learns that it was superseded."""
         previous, self._listener = self._listener, listener
         if previous is not None:
             error = ProtocolError("superseded", "the session goes on over another connection")
-            previous.notify(Outcome(Start(), (), self.acknowledged, self._decoded, error))
+            previous.notify(self._outcome(EndStream(), error=error))
 
     def detach(self, listener: Listener) -> bool:
-        """Stop telling this listener; False if it had been superseded already."""
+        """Stop notifying this listener; False if it had been superseded already."""
         if self._listener is not listener:
             return False
         self._listener = None
         return True
 
     async def close(self) -> None:
-        """End the worker and let go of the stream."""
+        """End the worker and let go of the streams."""
         self.alive = False
         self._worker.cancel()
         await asyncio.gather(self._worker, return_exceptions=True)
-        self._stream.close()
+        self._streams.close()
 
     async def _work(self) -> None:
         while self.alive:
-            message = await self._inbox.get()
-            for outcome in await self._outcomes(message):
-                self._notify(outcome)
+            async with aclosing(self._outcomes(await self._inbox.get())) as outcomes:
+                async for outcome in outcomes:
+                    if self._listener is not None:
+                        self._listener.notify(outcome)
             if self._listener is not None:
                 await self._listener.room()
 
-    async def _outcomes(self, message: ClientMessage) -> list[Outcome]:
+    async def _outcomes(self, item: Item) -> AsyncGenerator[Outcome, None]:
         """Do what a message asks; an error ends the session, but what it has to say first is said."""
         try:
-            async with asyncio.timeout(self._rules.watchdog.answer_seconds):
-                events = await self._do(message)
-            outcomes = [self._outcome(message, events)]
-            return outcomes + await self._reached_limit(message)
+            async with aclosing(self._steps(item)) as steps:
+                while (outcome := await self._answer(steps)) is not None:
+                    yield outcome
         except ProtocolError as error:
-            return [self._ended(message, error)]
+            yield self._ended(item, error)
         except AudioError as error:
-            return [self._ended(message, ProtocolError("bad_audio", str(error)))]
+            yield self._ended(item, ProtocolError("bad_audio", str(error)))
         except OptionError as error:
-            return [self._ended(message, ProtocolError("bad_option", str(error)))]
+            yield self._ended(item, ProtocolError("bad_option", str(error)))
         except TimeoutError:
             waited = self._rules.watchdog.answer_seconds
-            return [self._ended(message, ProtocolError("stalled", f"the recognizer gave no answer for {waited:g} s"))]
+            yield self._ended(item, ProtocolError("stalled", f"the recognizer gave no answer for {waited:g} s"))
         except Exception:
             logger.exception("a stream failed", extra={"session": self.id})
-            return [self._ended(message, ProtocolError("internal", "the recognizer failed"))]
+            yield self._ended(item, ProtocolError("internal", "the recognizer failed"))
 
-    async def _do(self, message: ClientMessage) -> list[Event]:
-        match message:
-            case Audio(data=data):
-                events = await self._stream.push(data)
-                self._decoded += len(data) // self.options.frame_bytes
-                return events
-            case Finalize():
-                return await self._stream.finalize()
-            case Finish():
-                return [] if self._finished_before() else await self._stream.finish()
+    async def _answer(self, steps: AsyncGenerator[Outcome, None]) -> Outcome | None:
+        """The next outcome, None behind the last. Raises TimeoutError."""
+        async with asyncio.timeout(self._rules.watchdog.answer_seconds):
+            return await anext(steps, None)
+
+    async def _steps(self, item: Item) -> AsyncGenerator[Outcome, None]:
+        match item:
+            case AudioPiece():
+                async with aclosing(self._audio_steps(item)) as steps:
+                    async for outcome in steps:
+                        yield outcome
+            case EndUtterance(channel=channel):
+                yield self._told(item, await self._streams.end_utterance(channel))
+            case EndStream():
+                async for outcome in self._end_stream(item):
+                    yield outcome
             case Update():
-                await self._stream.update(message)
-                self.options = updated(self.options, message)
-        return []
+                await self._streams.update(item)
+                self.options = updated(self.options, item)
+                yield self._told(item)
 
-    def _finished_before(self) -> bool:
-        """Whether the stream was finished already, by a `finish` whose answer was lost with its connection."""
-        before, self._finished = self._finished, True
-        return before
-
-    async def _reached_limit(self, message: ClientMessage) -> list[Outcome]:
-        """At the end of the stream's length or the key's minutes, finish it, then say why."""
-        if not isinstance(message, Audio):
-            return []
+    async def _audio_steps(self, piece: AudioPiece) -> AsyncGenerator[Outcome, None]:
+        """Decode and recognize a piece, half a second at a time; the last outcome completes its messages."""
+        before, rejected = self._streams.position, None
         try:
-            self._meter.audio(len(message.data) / self._rate_bytes)
+            async with aclosing(self._streams.push(piece.data, piece.channel)) as steps:
+                async for events in steps:
+                    self._count_samples(piece)
+                    yield self._told(piece, events)
+                    async for outcome in self._at_limit(piece):
+                        yield outcome
+        except AudioError as error:
+            if self._frame_bytes is not None:
+                raise
+            rejected = str(error)
+        self._inbox.note_decoded(len(piece.data), seconds(self._streams.position - before))
+        yield self._told(piece, messages=piece.completes, rejected=rejected)
+
+    def _count_samples(self, piece: AudioPiece) -> None:
+        """Raw samples of a resumable client are one step: all of them are decoded then."""
+        if self._frame_bytes is not None:
+            self._samples += len(piece.data) // self._frame_bytes
+
+    async def _end_stream(self, item: EndStream) -> AsyncGenerator[Outcome, None]:
+        """The end; a second one is for a client whose connection was lost before the answer, and finds it done."""
+        rejected = None
+        if not self._finished:
+            self._finished = True
+            try:
+                yield self._told(AudioPiece(b""), await self._streams.end_audio())
+            except AudioError as error:
+                rejected = str(error)
+            yield self._told(item, await self._streams.finish(), rejected=rejected)
+        else:
+            yield self._told(item)
+
+    async def _at_limit(self, piece: AudioPiece) -> AsyncGenerator[Outcome, None]:
+        """At the end of the stream's length or the key's minutes, finish it, then raise why."""
+        try:
+            self._meter.audio(self._streams.unmetered_seconds())
             self._check_length()
-        except ProtocolError as error:
-            last = self._outcome(message, await self._stream.finish())
-            return [last, self._ended(message, error)]
-        decoded = self._decoded * SAMPLE_RATE // self.options.sample_rate
-        self._rules.watchdog.check(self.options, decoded=decoded, acknowledged=self._stream.acknowledged)
-        return []
+        except ProtocolError:
+            yield self._told(piece, await self._streams.finish())
+            raise
+        self._streams.check(self._rules.watchdog, self.options)
 
     def _check_length(self) -> None:
-        length = self._decoded / self.options.sample_rate
+        length = seconds(self._streams.position)
         if length > self._rules.stream_seconds:
             raise ProtocolError(
                 "too_long", f"the stream is {length:.0f} s long; {self._rules.stream_seconds:g} s is the most"
             )
 
-    def _outcome(self, cause: ClientMessage, events: list[Event]) -> Outcome:
-        acknowledged = self._clock.to_client(self._stream.acknowledged)
-        self.acknowledged = max(self.acknowledged, min(acknowledged, self._decoded))
-        items = tuple(self._with_positions(events))
+    def _told(self, cause: Item, events: ChannelEvents = (), **more: Any) -> Outcome:
+        """An outcome with these events, which are counted and remembered."""
+        acknowledged = self._clock.to_client(self._streams.acknowledged)
+        if self._frame_bytes is None:
+            self._samples = self._streams.position
+        self.acknowledged = max(self.acknowledged, min(acknowledged, self._samples))
+        items = [item for channel, of_channel in events for item in self._items(channel, of_channel)]
         for item in items:
             self._meter.event(item.event)
             if not isinstance(item.event, Partial):
                 self._remember(item)
-        return Outcome(cause, items, self.acknowledged, self._decoded)
+        return self._outcome(cause, events=tuple(items), **more)
 
-    def _with_positions(self, events: list[Event]) -> list[SessionEvent]:
+    def _items(self, channel: int, events: Sequence[Event]) -> list[SessionEvent]:
         """Every event with the audio that it settles; only what a final says of that is ever sent."""
         queued = self.queued_seconds
         finals = [event for event in events if isinstance(event, FinalEvent)]
@@ -282,20 +280,26 @@ class ServerSession:
             settled = self.acknowledged
             if isinstance(event, FinalEvent) and event.utterance in gaps:
                 settled = min(settled, self._clock.to_client(int(gaps[event.utterance] * SAMPLE_RATE)))
-            items.append(SessionEvent(replace(event, lag=event.lag + queued), settled))
+            items.append(SessionEvent(replace(event, lag=event.lag + queued), settled, channel))
         return items
 
     def _remember(self, item: SessionEvent) -> None:
         if len(self._history) == _HISTORY_LENGTH:
-            self._first_history = self._history[0].event.utterance + 1
+            self._first_in_history = self._history[0].event.utterance + 1
         self._history.append(item)
 
-    def _ended(self, cause: ClientMessage, error: ProtocolError) -> Outcome:
+    def _ended(self, cause: Item, error: ProtocolError) -> Outcome:
         self.alive = False
         if self._listener is None:
             self._meter.error(error)
-        return Outcome(cause, (), self.acknowledged, self._decoded, error)
+        return self._outcome(cause, error=error)
 
-    def _notify(self, outcome: Outcome) -> None:
-        if self._listener is not None:
-            self._listener.notify(outcome)
+    def _outcome(self, cause: Item, **more: Any) -> Outcome:
+        return Outcome(
+            cause=cause,
+            acknowledged=self.acknowledged,
+            samples=self._samples,
+            position=seconds(self._streams.position),
+            channels=self._streams.count,
+            **more,
+        )

@@ -8,16 +8,14 @@ from contextlib import AsyncExitStack
 
 import pytest
 from streaming_asr_client import ClientOptions, connect
-from streaming_asr_server.connection.outbox import Close, Outbox, Send
 from streaming_asr_server.local import LocalServer, local_server
 from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
-from streaming_asr_server.sessions.inbox import Inbox
+from streaming_asr_server.sessions.inbox import MAXIMUM_MESSAGES
 from streaming_asr_server.settings import Settings
 from websockets.asyncio.client import connect as open_websocket
 
 from streaming_asr.events import Final, Partial
-from streaming_asr.protocol import Audio, Finalize
-from tests.server.speaking import FAST, Raw, events_of, finals, raw, until
+from tests.server.speaking import FAST, Raw, counted, events_of, finals, raw, until
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +43,7 @@ async def test_a_fast_sender_is_really_held_back_by_the_socket() -> None:
         client = await stack.enter_async_context(raw(server.url))
         await client.send({"type": "start"})
         sent = await sent_until_held_back(client)
-        (session,) = server.service.sessions._sessions.values()
+        (session,) = server.service.sessions
         held = session.received * 2
         assert held <= 2 * 32_000 + 2 * 16_000, "the inbox, a piece more, and the one that is being decoded"
         assert sent < TEN_MINUTES / 2, "the rest of it is in the sockets' buffers"
@@ -76,9 +74,10 @@ async def test_a_flood_of_commands_is_held_back_too() -> None:
         await client.receive("started")
         for _ in range(2_000):
             await client.send({"type": "finalize"})
-        (session,) = server.service.sessions._sessions.values()
-        await until(lambda: session._inbox.full)
-        assert len(session._inbox._messages) <= 257
+        (session,) = server.service.sessions
+        await until(lambda: session.queued_messages >= MAXIMUM_MESSAGES)
+        await asyncio.sleep(0.2)
+        assert session.queued_messages <= MAXIMUM_MESSAGES + 1
 
 
 async def slow_client(server: LocalServer) -> Raw:
@@ -92,12 +91,6 @@ async def slow_client(server: LocalServer) -> Raw:
         f"{server.url}/v1/stream", sock=bare, compression=None, max_queue=1, ping_interval=None, close_timeout=0.1
     )
     return Raw(websocket)
-
-
-def waiting_messages(server: LocalServer) -> int:
-    """Messages that wait for the clients of all sessions."""
-    listeners = [session._listener for session in server.service.sessions._sessions.values()]
-    return sum(len(listener.outbox) for listener in listeners if listener is not None)  # type: ignore[attr-defined, misc]
 
 
 async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_it_comes_back() -> None:
@@ -114,14 +107,15 @@ async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_
                 await client.send(audio[start : start + 64_000])
 
         sending = asyncio.create_task(send())
-        await until(lambda: waiting_messages(server) > 256)
+        # A session stands still when its client has too much to read: its audio waits then.
+        await until(lambda: server.service.sessions.queued_seconds > 1)
         await asyncio.sleep(2 * server_settings.write_seconds)
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         heard, code = await client.receive_all()
         told = [message for message in heard if message["type"] == "final"]
         assert (heard[-1]["code"], heard[-1]["resumable"], code) == ("slow_reader", True, 4408)
-        assert server.service.metrics.errors.labels("slow_reader", "client")._value.get() == 1
+        assert counted(server, "errors", code="slow_reader", fault="client") == 1
         acknowledged = max((message["acknowledged"] for message in told), default=0)
         session = heard[0]["session"]
         resume = {"session": session, "acknowledged": acknowledged, "utterance": len(told)}
@@ -134,29 +128,6 @@ async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_
             await again.send({"type": "finish"})
             told += [message for message in (await rest)[0] if message["type"] == "final"]
     assert [message["text"] for message in told] == [f"w{number}" for number in blocks if number]
-
-
-async def test_partials_give_way_in_the_outbox_and_finals_do_not() -> None:
-    outbox = Outbox(maximum_messages=3)
-    outbox.put([Send("final 0"), Send("partial", 1), Send("newer partial", 1), Send("final 1"), Send("partial", 2)])
-    assert outbox.overfull
-    waiting = asyncio.create_task(outbox.room())
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    outbox.put([Send("newest partial", 2), Close(), Send("too late")])
-    said = [await outbox.get() for _ in range(5)]
-    await waiting
-    assert said == [Send("final 0"), Send("newer partial", 1), Send("final 1"), Send("newest partial", 2), Close()]
-
-
-async def test_the_inbox_joins_audio_up_to_a_piece_and_keeps_commands_in_their_places() -> None:
-    inbox = Inbox(maximum_bytes=8, piece_bytes=4)
-    for message in (Audio(b"12"), Audio(b"34"), Audio(b"56"), Finalize(), Audio(b"78")):
-        inbox.put(message)
-    assert inbox.full
-    got = [await inbox.get() for _ in range(4)]
-    assert got == [Audio(b"1234"), Audio(b"56"), Finalize(), Audio(b"78")]
-    assert inbox.bytes == 0
 
 
 async def test_a_client_that_does_not_read_its_events_still_gets_all_finals() -> None:

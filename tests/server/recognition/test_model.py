@@ -58,7 +58,7 @@ def speech() -> Samples:
 async def said(recognition: Recognition, audio: Samples) -> list[Event]:
     """What the recognizer says without a server, to the samples that the wire carries."""
     stream = recognition.open(Start())
-    wire = np.rint(audio * np.float32(32_768)).clip(-32_768, 32_767).astype("<i2").tobytes()
+    wire = (np.rint(audio * np.float32(32_768)).clip(-32_768, 32_767) / np.float32(32_768)).astype(np.float32)
     return [*await stream.push(wire), *await stream.finish()]
 
 

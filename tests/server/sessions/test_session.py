@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
-from streaming_asr_server.recognition.scripted import ScriptedRecognition
+import soundfile
+from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
+from streaming_asr_server.sessions.decoding import AudioFormat
+from streaming_asr_server.sessions.messages import EndStream, OpenSession, PushAudio
+from streaming_asr_server.sessions.outcomes import Outcome
 from streaming_asr_server.sessions.registry import SessionRegistry
-from streaming_asr_server.sessions.session import Outcome, ServerSession, SessionRules
-from streaming_asr_server.sessions.watchdog import Watchdog
+from streaming_asr_server.sessions.session import ServerSession, SessionRules
 
 from streaming_asr.audio.samples import SAMPLE_RATE
-from streaming_asr.events import Event, Final, Partial, SpeechEnded
-from streaming_asr.protocol import Audio, Finish, ProtocolError, Resume, Start
+from streaming_asr.events import Final, Partial, SpeechEnded
+from streaming_asr.protocol import Resume, Start
+from tests.server.sessions.meters import IdleMeter
 from tests.server.speaking import pcm, until
 
 pytestmark = pytest.mark.anyio
-
-
-class Meter:
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-
-    def audio(self, seconds: float) -> None: ...
-
-    def event(self, event: Event) -> None: ...
-
-    def error(self, error: ProtocolError) -> None:
-        self.errors.append(error.code)
 
 
 class Listener:
@@ -44,11 +38,15 @@ class Listener:
 
 @asynccontextmanager
 async def sessions(
-    recognition: ScriptedRecognition | None = None, *, resume_seconds: float = 30, waiting: int = 2
+    recognition: ScriptedRecognition | None = None,
+    *,
+    resume_seconds: float = 30,
+    waiting: int = 2,
+    rules: SessionRules | None = None,
 ) -> AsyncIterator[SessionRegistry]:
     store = SessionRegistry(
         recognition or ScriptedRecognition(),
-        rules=SessionRules(),
+        rules=rules or SessionRules(),
         resume_seconds=resume_seconds,
         maximum_waiting=waiting,
     )
@@ -63,15 +61,15 @@ async def heard(session: ServerSession, *pieces: bytes) -> Listener:
     listener = Listener()
     session.attach(listener)
     for piece in pieces:
-        await session.take(Audio(piece))
-    await session.take(Finish())
-    await until(lambda: any(isinstance(outcome.cause, Finish) for outcome in listener.outcomes))
+        await session.take(PushAudio(piece))
+    await session.take(EndStream())
+    await until(lambda: any(isinstance(outcome.cause, EndStream) for outcome in listener.outcomes))
     return listener
 
 
 async def test_a_final_acknowledges_the_audio_of_its_words_and_never_more_than_was_heard() -> None:
     async with sessions() as store:
-        session = store.open(Start(), owner="a", meter=Meter()).session
+        session = store.open(OpenSession(Start()), owner="a", meter=IdleMeter()).session
         listener = await heard(session, pcm(17, 18, 0, 0, 0, 0, 19))
     acknowledged = {
         item.event.text: item.acknowledged
@@ -86,21 +84,18 @@ async def test_a_final_acknowledges_the_audio_of_its_words_and_never_more_than_w
 async def test_two_finals_in_one_answer_do_not_acknowledge_each_others_words() -> None:
     """One who has only the first final may go on with a server that knows nothing: the second must come again."""
     async with sessions() as store:
-        session = store.open(Start(), owner="a", meter=Meter()).session
-        listener = await heard(session, pcm(17, 0, 0, 0, 0))
-        ends = [item for outcome in listener.outcomes for item in outcome.events if isinstance(item.event, Final)]
-        assert len(ends) == 1
-        both = session._with_positions([final(0, 0.0, 0.1), final(1, 0.3, 0.4)])
-    assert [item.acknowledged for item in both] == [SAMPLE_RATE * 2 // 10, session.acknowledged]
-
-
-def final(utterance: int, start: float, end: float) -> Final:
-    return Final(utterance, "w", (), start, end, 1.0, (), "silence", 0.0)
+        session = store.open(OpenSession(Start()), owner="a", meter=IdleMeter()).session
+        listener = await heard(session, pcm(17, 0, 0, 0, 18))
+    items = [item for outcome in listener.outcomes for item in outcome.events]
+    finals = [(item.event.text, item.acknowledged) for item in items if isinstance(item.event, Final)]
+    assert [text for text, _ in finals] == ["w17", "w18"]
+    assert finals[0][1] <= 4 * 1_600
+    assert finals[1][1] == 5 * 1_600
 
 
 async def test_what_was_missed_is_told_again_without_partials() -> None:
     async with sessions() as store:
-        session = store.open(Start(), owner="a", meter=Meter()).session
+        session = store.open(OpenSession(Start()), owner="a", meter=IdleMeter()).session
         await heard(session, pcm(17, 0, 0, 0, 18, 0, 0, 0, 19))
         missed = [item.event for item in session.missed(1)]
         assert {event.utterance for event in missed} == {1, 2}
@@ -109,17 +104,18 @@ async def test_what_was_missed_is_told_again_without_partials() -> None:
 
 async def test_one_who_missed_more_than_is_remembered_starts_over_at_its_acknowledgement() -> None:
     async with sessions() as store:
-        session = store.open(Start(), owner="a", meter=Meter()).session
-        await heard(session, pcm(*[17, 0, 0, 0] * 200))
-        store.keep(session) if session.detach(session._listener) else None  # type: ignore[arg-type]
+        session = store.open(OpenSession(Start()), owner="a", meter=IdleMeter()).session
+        listener = await heard(session, pcm(*[17, 0, 0, 0] * 200))
+        assert session.detach(listener)
+        store.keep(session)
         resume = Resume(session=session.id, acknowledged=3_200, utterance=3)
-        opened = store.open(Start(resume=resume), owner="a", meter=Meter())
+        opened = store.open(OpenSession(Start(resume=resume)), owner="a", meter=IdleMeter())
     assert (opened.resumed, opened.first_sample, opened.missed) == ("position", 3_200, ())
 
 
 async def test_only_so_many_sessions_wait_and_the_oldest_has_to_go() -> None:
     async with sessions(waiting=2) as store:
-        opened = [store.open(Start(), owner="a", meter=Meter()).session for _ in range(3)]
+        opened = [store.open(OpenSession(Start()), owner="a", meter=IdleMeter()).session for _ in range(3)]
         for session in opened:
             store.keep(session)
         assert len(store) == 2
@@ -130,7 +126,7 @@ async def test_only_so_many_sessions_wait_and_the_oldest_has_to_go() -> None:
 async def test_lag_counts_what_waits_before_the_recognizer() -> None:
     recognition = ScriptedRecognition(delay=0.05)
     async with sessions(recognition) as store:
-        session = store.open(Start(), owner="a", meter=Meter()).session
+        session = store.open(OpenSession(Start()), owner="a", meter=IdleMeter()).session
         listener = await heard(session, *[pcm(17) * 10] * 3)
     partials = [item.event for outcome in listener.outcomes for item in outcome.events]
     assert max(event.lag for event in partials) > 1.5
@@ -139,24 +135,44 @@ async def test_lag_counts_what_waits_before_the_recognizer() -> None:
 
 
 async def test_a_fault_while_nobody_listens_is_counted() -> None:
-    meter = Meter()
+    meter = IdleMeter()
     async with sessions() as store:
-        session = store.open(Start(encoding="float32"), owner="a", meter=meter).session
-        await session.take(Audio(b"\xff" * 400))
+        session = store.open(OpenSession(Start(encoding="float32")), owner="a", meter=meter).session
+        await session.take(PushAudio(b"\xff" * 400))
         await until(lambda: not session.alive)
     assert meter.errors == ["bad_audio"]
 
 
-def test_the_watchdog_barks_when_audio_never_becomes_words() -> None:
-    watchdog, start = Watchdog(slack_seconds=30), Start(endpoint={"maximum_length_ms": 10_000})
-    watchdog.check(start, decoded=40 * SAMPLE_RATE, acknowledged=0)
-    with pytest.raises(ProtocolError, match="41 s of audio were heard") as barked:
-        watchdog.check(start, decoded=41 * SAMPLE_RATE, acknowledged=0)
-    assert barked.value.code == "stalled"
-
-
-async def test_closing_waits_for_the_workers() -> None:
-    async with sessions() as store:
-        session = store.open(Start(), owner="a", meter=Meter()).session
+async def test_closing_ends_the_workers_and_lets_go_of_the_streams() -> None:
+    recognition = ScriptedRecognition()
+    async with sessions(recognition) as store:
+        session = store.open(OpenSession(Start()), owner="a", meter=IdleMeter()).session
         await asyncio.sleep(0)
-    assert session._worker.done()
+    assert not session.alive
+    assert all(stream.closed for stream in recognition.streams)
+
+
+async def test_coded_audio_of_a_session_is_recognized() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, tone_words([17, 18, 0, 0, 0, 0]), SAMPLE_RATE, format="FLAC")
+    async with sessions() as store:
+        wanted = OpenSession(Start(), AudioFormat("container"))
+        listener = await heard(store.open(wanted, owner="a", meter=IdleMeter()).session, file.getvalue())
+    finals = [item.event for outcome in listener.outcomes for item in outcome.events if isinstance(item.event, Final)]
+    assert [final.text for final in finals] == ["w17 w18"]
+    assert listener.outcomes[-1].position == pytest.approx(0.6)
+
+
+async def test_what_decodes_to_more_than_a_stream_may_hold_ends_in_an_error() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(30 * SAMPLE_RATE, np.int16), SAMPLE_RATE, format="FLAC")
+    async with sessions(rules=SessionRules(stream_seconds=10)) as store:
+        wanted = OpenSession(Start(), AudioFormat("container"))
+        session = store.open(wanted, owner="a", meter=IdleMeter()).session
+        listener = Listener()
+        session.attach(listener)
+        await session.take(PushAudio(file.getvalue()))
+        await until(lambda: not session.alive)
+    error = listener.outcomes[-1].error
+    assert error is not None
+    assert (error.code, listener.outcomes[-1].position < 11) == ("too_long", True)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat, Encoding, OpenStream
+from streaming_asr.audio.input import InputEncoding
+from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat, OpenStream
 
 MAXIMUM_BOOST: Final = 2.5
 """A keyword's weight is its boost times that of a keyterm, at most this many times."""
@@ -18,8 +19,9 @@ MINIMUM_SILENCE_MS: Final = 300
 _ANY_LANGUAGE: Final = "multi"
 MINIMUM_UTTERANCE_GAP_MS: Final = 1_000
 MAXIMUM_CHANNELS: Final = 8
+_OPUS_CHANNELS: Final = 2
 
-_ENCODINGS: Final[Mapping[str, Encoding]] = {
+_ENCODINGS: Final[Mapping[str, InputEncoding]] = {
     "linear16": "linear16",
     "linear32": "float32",
     "mulaw": "mulaw",
@@ -129,7 +131,7 @@ def _audio(first: Mapping[str, str]) -> AudioFormat:
             f"encoding is {name!r}; this server takes {', '.join(_ENCODINGS)}, or a container without it"
         )
     if encoding not in _RATED:
-        return AudioFormat(encoding, 48_000, channels, separate)
+        return AudioFormat(encoding, 48_000, min(channels, _OPUS_CHANNELS), separate)
     rate = _whole(first.get("sample_rate"))
     if rate is None or not 8_000 <= rate <= 192_000:
         raise UnusableQueryError(

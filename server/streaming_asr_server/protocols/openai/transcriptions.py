@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Message
 
-from streaming_asr.audio.encodings import Frames
+from streaming_asr.audio.input import AudioInput
+from streaming_asr.audio.samples import Samples, seconds
 from streaming_asr.audio.sources import FileSource
 from streaming_asr.errors import AudioError, OptionError
 from streaming_asr.events import Event
@@ -135,41 +136,38 @@ def _wish(form: FormData) -> Wish:
 async def _recognize(service: Service, request: Request, path: Path, wish: Wish, meter: KeyMeter) -> Transcript:
     """Run a file through a stream of its own, as fast as it goes."""
     events: list[Event] = []
-    frames = 0
+    position = 0
     source = await asyncio.to_thread(FileSource, path, piece_ms=_PIECE_MS)
     with source:
-        start = Start(
-            encoding="float32",
-            sample_rate=source.sample_rate,
-            channels=source.channels,
-            language=wish.language,
-            partials=False,
-        )
-        stream = service.recognition.open(start)
+        stream = service.recognition.open(Start(language=wish.language, partials=False))
         try:
-            pieces = iter(source)
-            while (piece := await asyncio.to_thread(_following, pieces)) is not None:
+            pieces = _decoded(source)
+            while (samples := await asyncio.to_thread(next, pieces, None)) is not None:
                 if await request.is_disconnected():
                     raise OptionError("the client has gone")
-                events += await stream.push(piece.astype("<f4").tobytes())
-                frames += len(piece)
-                _check_length(frames / source.sample_rate, service)
-                meter.audio(len(piece) / source.sample_rate)
+                events += await stream.push(samples)
+                position += len(samples)
+                _check_length(seconds(position), service)
+                meter.audio(seconds(len(samples)))
             events += await stream.finish()
         finally:
             stream.close()
     for event in events:
         meter.event(event)
     finals = [event for event in events if isinstance(event, FinalEvent)]
-    return Transcript(finals, frames / source.sample_rate)
+    return Transcript(finals, seconds(position))
 
 
-def _following(pieces: Iterator[Frames]) -> Frames | None:
-    return next(pieces, None)
+def _decoded(source: FileSource) -> Iterator[Samples]:
+    """A file at 16 kHz, a second at a time."""
+    audio = AudioInput(sample_rate=source.sample_rate, channels=source.channels)
+    for piece in source:
+        yield audio.push(piece)
+    yield audio.finish()
 
 
-def _check_length(seconds: float, service: Service) -> None:
-    if seconds > service.settings.stream_seconds:
+def _check_length(length: float, service: Service) -> None:
+    if length > service.settings.stream_seconds:
         raise OptionError(f"the recording is longer than {service.settings.stream_seconds:g} s")
 
 

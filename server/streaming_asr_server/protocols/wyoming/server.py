@@ -15,7 +15,7 @@ from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal
 from streaming_asr_server.adapter.adapter import ProtocolAdapter
-from streaming_asr_server.connection.connection import Instruction, ToClient, ToStream
+from streaming_asr_server.connection.connection import Instruction, ToClient, ToSession
 from streaming_asr_server.connection.serving import connection_rules, serve_transport
 from streaming_asr_server.connection.transport import TransportClosedError
 from streaming_asr_server.protocols.wyoming.codec import DONE, WyomingCodec
@@ -91,7 +91,7 @@ class AdmittingAdapter(ProtocolAdapter):
 
     def receive(self, data: str | bytes) -> Sequence[Instruction]:
         instructions = super().receive(data)
-        if not self._admitted and any(isinstance(instruction, ToStream) for instruction in instructions):
+        if not self._admitted and any(isinstance(instruction, ToSession) for instruction in instructions):
             self._admitted = True
             try:
                 self._admit()
