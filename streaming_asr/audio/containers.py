@@ -13,6 +13,7 @@ from streaming_asr.audio.demuxing import (
     ByteFeed,
     EndOfBytesError,
     Parser,
+    Skipped,
     Track,
     Wait,
     demux_ogg,
@@ -86,7 +87,7 @@ class ContainerDecoder:
 
     @property
     def damaged_packets(self) -> int:
-        """Packets that could not be decoded and were left out."""
+        """Packets that could not be decoded and were left out, and places where bytes were passed over."""
         return self._damaged_before + (self._codec.damaged if self._codec else 0)
 
     def push(self, piece: PcmPiece, /) -> Iterator[Block]:
@@ -143,8 +144,10 @@ class ContainerDecoder:
             self.close()
             raise
 
-    def _take(self, found: Track | bytes) -> Iterator[Block]:
-        if isinstance(found, Track):
+    def _take(self, found: Track | bytes | Skipped) -> Iterator[Block]:
+        if isinstance(found, Skipped):
+            self._damaged_before += 1
+        elif isinstance(found, Track):
             yield from self._end_track()
             self._damaged_before, self.track = self.damaged_packets, found
             self._codec = open_codec(found, self._limits.channels)

@@ -35,6 +35,8 @@ class Track:
         channels: channels; 0 where the packets tell.
         setup: what FFmpeg calls extradata.
         framed: whether each piece is one packet, rather than bytes of a stream.
+        seconds: length that the header states; None if it states none.
+        bytes_per_second: of audio that is not coded; 0 for other.
     """
 
     container: str
@@ -43,10 +45,19 @@ class Track:
     channels: int = 0
     setup: bytes = b""
     framed: bool = True
+    seconds: float | None = None
+    bytes_per_second: int = 0
 
 
-Parser: TypeAlias = Generator[Track | bytes | None, None, None]
-"""Yields tracks and their pieces; None where it wants more bytes."""
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Bytes of a damaged stream that were passed over."""
+
+    count: int
+
+
+Parser: TypeAlias = Generator[Track | bytes | Skipped | None, None, None]
+"""Yields tracks and their pieces, and what was passed over; None where it wants more bytes."""
 Wait: TypeAlias = Generator[None, None, None]
 
 
@@ -158,47 +169,79 @@ _WAV_TRAILERS: Final = (
     b"PEAK",
     b"iXML",
     b"_PMX",
+    b"cart",
+    b"inst",
+    b"afsp",
+    b"DISP",
+    b"PAD ",
+    b"RIFF",
 )
 
 
 def demux_wav(feed: ByteFeed) -> Parser:
     """A RIFF WAVE file, also one whose lengths are wrong because it was written while being recorded.
 
-    Audio goes on behind the length that the header states, unless another chunk begins there.
+    Audio goes on behind the length that the header states, unless a chunk, or another file, begins there.
     """
-    head = yield from feed.take(12)
-    if head[8:] != b"WAVE":
-        raise AudioError(f"the RIFF file is of the kind {head[8:]!r}; it must be b'WAVE'")
     track: Track | None = None
+    yield from _take_riff(feed)
+    length, long_length = 0, 0
     while True:
         chunk = yield from feed.take(8)
         kind, length = chunk[:4], int.from_bytes(chunk[4:], "little")
+        if kind == b"RIFF":
+            yield from feed.skip(4)
+            continue
         if kind == b"data":
-            break
+            if track is None:
+                raise AudioError("the WAV file has audio before it says which; a 'fmt ' chunk must come before 'data'")
+            yield from _wav_audio(feed, track, long_length if length == _UNKNOWN_LENGTH else length)
+            long_length = 0
+            continue
         if kind == b"fmt ":
             track = _wav_track((yield from feed.take(length)))
+        elif kind == b"ds64":
+            long_length = int.from_bytes((yield from feed.take(length))[8:16], "little")
         else:
             yield from feed.skip(length)
         yield from feed.skip(length % 2)
-    if track is None:
-        raise AudioError("the WAV file has audio before it says which; a 'fmt ' chunk must come before 'data'")
-    yield track
-    yield from _wav_audio(feed, length)
 
 
-def _wav_audio(feed: ByteFeed, length: int) -> Parser:
-    # A live writer cannot know the length: it states 0, or the largest number it has.
-    left = length if 0 < length < 0x7FFF_0000 else 0
+_UNKNOWN_LENGTH: Final = 0xFFFF_FFFF
+"""What a header states whose true length stands in a chunk before, or nowhere."""
+_LONGEST_LENGTH: Final = 0x7FFF_0000
+"""A live writer cannot know the length: it states 0, or about the largest number it has."""
+
+
+def _take_riff(feed: ByteFeed) -> Wait:
+    head = yield from feed.take(12)
+    if head[8:] != b"WAVE":
+        raise AudioError(f"the RIFF file is of the kind {head[8:]!r}; it must be b'WAVE'")
+
+
+def _wav_audio(feed: ByteFeed, track: Track, length: int) -> Parser:
+    """The track and its audio, up to the chunk behind it."""
+    known = length > 0 and length not in range(_LONGEST_LENGTH, _UNKNOWN_LENGTH + 1)
+    yield replace(track, seconds=length / track.bytes_per_second) if known and track.bytes_per_second else track
+    left = length if known else 0
     while left:
         piece = yield from feed.some(min(left, PIECE_BYTES))
         left -= len(piece)
         yield piece
-        if not left:
-            padded = yield from feed.peek(4 + length % 2)
-            if padded[-4:] in _WAV_TRAILERS:
-                return
+    if known and (yield from _chunk_follows(feed, length % 2)):
+        return
     while True:
         yield (yield from feed.some())
+
+
+def _chunk_follows(feed: ByteFeed, padding: int) -> Generator[None, None, bool]:
+    """Whether a chunk's name stands behind the audio; the padding in front of it is taken then."""
+    for skipped in (padding, 0) if padding else (0,):
+        name = (yield from feed.peek(4 + skipped))[skipped:]
+        if name in _WAV_TRAILERS:
+            yield from feed.skip(skipped)
+            return True
+    return False
 
 
 def _wav_track(head: bytes) -> Track:
@@ -211,7 +254,8 @@ def _wav_track(head: bytes) -> Track:
     codec = _WAV_CODECS.get((number, bits))
     if codec is None:
         raise AudioError(f"the WAV file has format {number} with {bits} bits; it must be PCM, float, mu-law or A-law")
-    return Track("WAV", codec, int.from_bytes(head[4:8], "little"), int.from_bytes(head[2:4], "little"), framed=False)
+    rate, channels = int.from_bytes(head[4:8], "little"), int.from_bytes(head[2:4], "little")
+    return Track("WAV", codec, rate, channels, framed=False, bytes_per_second=rate * channels * bits // 8)
 
 
 def demux_ogg(feed: ByteFeed) -> Parser:
@@ -219,9 +263,11 @@ def demux_ogg(feed: ByteFeed) -> Parser:
     serial, unfinished = b"", b""
     packets: _OggPackets | None = None
     while True:
+        if (yield from feed.peek(4)) != b"OggS":
+            place = yield from feed.find(b"OggS", 1, 4)
+            yield from feed.skip(place)
+            yield Skipped(place)
         head = yield from feed.take(27)
-        if head[:4] != b"OggS":
-            raise AudioError(f"the Ogg stream is damaged: a page begins with {head[:4]!r}")
         lacing = yield from feed.take(head[26])
         body = yield from feed.take(sum(lacing))
         continued, begins, ends = (bool(head[5] & flag) for flag in (1, 2, 4))

@@ -145,7 +145,8 @@ class LevelDetector:
 
     def is_speech(self, frame: Samples) -> bool:
         """Whether the next frame, shape (frame_samples,), is loud enough."""
-        power = float(np.mean(np.square(frame, dtype=np.float64)))
+        # Without its mean: a sound card's constant offset is no sound.
+        power = float(np.var(frame, dtype=np.float64))
         stands_out = _decibels(power) > max(self._minimum_dbfs, min(self._smoothed) + self._margin_db)
         self._powers.append(power)
         self._smoothed.append(_decibels(sum(self._powers) / len(self._powers)))

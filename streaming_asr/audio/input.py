@@ -9,12 +9,12 @@ import numpy as np
 
 from streaming_asr.audio.codecs import OpusPackets
 from streaming_asr.audio.containers import AudioLimits, ContainerDecoder
+from streaming_asr.audio.conversion import Conversion
 from streaming_asr.audio.demuxing import PIECE_BYTES, Track
 from streaming_asr.audio.encodings import ENCODINGS, HEADER_BYTES, Block, Encoding, PcmDecoder, PcmPiece, container_name
-from streaming_asr.audio.mixing import Mixer
 from streaming_asr.audio.resampling import Resampler
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, seconds
-from streaming_asr.errors import AudioError, OptionError, StreamClosedError
+from streaming_asr.errors import AudioError, StreamClosedError
 
 InputEncoding: TypeAlias = Encoding | Literal["opus", "container"]
 """Raw samples; `opus`: bare Opus packets, one in each piece; `container`: WAV, Ogg, WebM, FLAC, MP3 or AAC, told apart
@@ -58,20 +58,18 @@ class AudioInput:
     ) -> None:
         self._limits: Final = limits or AudioLimits()
         self._decoder: Final = _open_decoder(encoding, sample_rate, channels, self._limits, detect=detect)
-        self._mixer: Final = Mixer(channel=channel, separate=separate)
-        self._resampler: Resampler | None = None
+        self._conversion: Final = Conversion(channel=channel, separate=separate)
         if encoding != "container" and not detect:
-            self._mixer.expect(channels)
+            self._conversion.expect(channels)
         if encoding in (None, *ENCODINGS):
-            resampler = self._open_resampler(sample_rate)
-            self._resampler = None if detect else resampler
+            Resampler(sample_rate)  # Tells at once what would be told with the first piece.
         self._produced = 0
         self._finished = False
 
     @property
     def channels(self) -> int | None:
         """Channels that come out: 1, or with `separate` all of them; None until a container has said how many."""
-        return self._mixer.columns
+        return self._conversion.columns
 
     @property
     def track(self) -> Track | None:
@@ -110,18 +108,14 @@ class AudioInput:
             for samples in self._heard(part):
                 for start in range(0, len(samples), LONGEST_PIECE):
                     yield samples[start : start + LONGEST_PIECE]
-            yield self._nothing()
+            yield self._conversion.nothing()
 
     def flush(self) -> Samples:
         """What the resampler holds back, without an end: no sample that came in is missing then.
 
         What a codec holds back, a few milliseconds, comes with the audio behind it.
         """
-        if self._resampler is None or self._finished:
-            return self._nothing()
-        rest = self._resampler.finish()
-        self._resampler = self._open_resampler(self._resampler.rate)
-        return self._counted(rest)
+        return self._conversion.nothing() if self._finished else self._counted(self._conversion.flush())
 
     def finish(self) -> Samples:
         """End the input; returns the rest. A second call gives nothing.
@@ -130,11 +124,10 @@ class AudioInput:
             AudioError: a container ended before its first audio.
         """
         if self._finished:
-            return self._nothing()
+            return self._conversion.nothing()
         self._finished = True
-        decoded = [samples for block in self._decoder.finish() for samples in self._converted(block)]
-        rest = [self._resampler.finish()] if self._resampler is not None else []
-        return self._joined(map(self._counted, [*decoded, *rest]))
+        decoded = [samples for block in self._decoder.finish() for samples in self._conversion.push(block)]
+        return self._joined(map(self._counted, [*decoded, self._conversion.finish()]))
 
     def _parts(self, piece: PcmPiece) -> Iterable[PcmPiece]:
         if isinstance(piece, np.ndarray) or self._decoder.whole:
@@ -145,23 +138,8 @@ class AudioInput:
         if self._finished:
             raise StreamClosedError("audio was pushed after finish(); open a new stream")
         for block in self._decoder.push(piece):
-            for samples in self._converted(block):
+            for samples in self._conversion.push(block):
                 yield self._counted(samples)
-
-    def _converted(self, block: Block) -> Iterator[Samples]:
-        """A block at 16 kHz; where the rate changes, preceded by the rest of the audio at the old one."""
-        mixed = self._mixer.mixed(block.frames)
-        if self._resampler is None or self._resampler.rate != block.sample_rate:
-            if self._resampler is not None:
-                yield self._resampler.finish()
-            try:
-                self._resampler = self._open_resampler(block.sample_rate)
-            except OptionError as error:
-                raise AudioError(f"the stream's audio cannot be used: {error}") from error
-        yield self._resampler.push(mixed)
-
-    def _open_resampler(self, rate: int) -> Resampler:
-        return Resampler(rate, self._mixer.columns if self._mixer.separate else None)
 
     def _counted(self, samples: Samples) -> Samples:
         self._produced += len(samples)
@@ -172,11 +150,8 @@ class AudioInput:
 
     def _joined(self, pieces: Iterable[Samples]) -> Samples:
         collected = list(pieces)  # How many channels come out may be known only behind the first of them.
-        joined: Samples = np.concatenate([self._nothing(), *collected])
+        joined: Samples = np.concatenate([self._conversion.nothing(), *collected])
         return joined
-
-    def _nothing(self) -> Samples:
-        return np.empty((0, self._mixer.columns or 0) if self._mixer.separate else 0, np.float32)
 
 
 class _Decoder(Protocol):

@@ -1,17 +1,28 @@
-"""What a file name on the command line means: a recording, raw samples, or standard input."""
+"""What a file name on the command line means: a recording, raw samples, or a pipe that holds either."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import BinaryIO, Final, cast
 
-from streaming_asr.audio.encodings import HEADER_BYTES, container_name
-from streaming_asr.audio.sources import ByteStream, FileSource, Source, StandardInput
+from streaming_asr.audio.sniffing import (
+    ENOUGH_BYTES,
+    FEW_BYTES,
+    is_container,
+    is_mp4,
+    is_text,
+    may_be_chain,
+    needs_seeking,
+)
+from streaming_asr.audio.sources import ByteStream, FileSource, Pipe, Source, StandardInput
+from streaming_asr.command_line.consoles import announce
 from streaming_asr.command_line.options import RawAudioOptions
 from streaming_asr.errors import AudioError
 
@@ -20,23 +31,33 @@ RAW_SUFFIXES: Final = frozenset({".raw", ".pcm", ".ul", ".ulaw", ".al", ".alaw"}
 """Files of these names have no header; what they are is said by the options for raw audio."""
 PIECE_MS: Final = 500
 """Files are read in larger pieces than a microphone gives: there is less to do per second of audio."""
+_LONGEST_INDEX: Final = 64 << 20
+"""Bytes in which an MP4 file must say whether its index stands in front."""
 
 
 @contextmanager
-def open_input(name: str, raw: RawAudioOptions) -> Iterator[Source]:
-    """The audio that an argument names; `-` is standard input, raw samples or a whole file of a known format.
+def open_input(
+    name: str, raw: RawAudioOptions, *, channel: int | None = None, track: int | str | None = None
+) -> Iterator[Source]:
+    """The audio that an argument names; `-` is standard input.
+
+    A pipe (standard input, a FIFO, a process substitution) holds a whole file of a known format, heard as it comes, or
+    raw samples.
 
     Raises:
         AudioError: it is not there, or nothing that can be read.
     """
     if name == STANDARD_INPUT:
-        with _standard_input(raw) as source:
+        with _opened(_standard_input(), "standard input", raw, channel=channel, track=track) as source:
+            yield source
+    elif is_pipe(name):
+        with _file(name) as file, _opened(file, name, raw, channel=channel, track=track) as source:
             yield source
     elif Path(name).suffix.lower() in RAW_SUFFIXES:
-        with _open_bytes(Path(name)) as stream:
-            yield _raw(raw, cast(ByteStream, stream))
+        with _file(name) as file:
+            yield _samples(file, raw, channel)
     else:
-        with FileSource(name, piece_ms=PIECE_MS) as source:
+        with FileSource(name, piece_ms=PIECE_MS, channel=channel, track=track) as source:
             yield source
 
 
@@ -51,46 +72,85 @@ def duration(source: Source) -> float | None:
     return source.duration if isinstance(source, FileSource) else None
 
 
-@contextmanager
-def _standard_input(raw: RawAudioOptions) -> Iterator[Source]:
+def is_pipe(name: str) -> bool:
+    """Whether a path leads to something that can be read only once, from its beginning on."""
+    try:
+        mode = os.stat(name).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise AudioError("standard input is closed; pipe audio into it, or name a file")
     if sys.stdin.isatty():
         raise AudioError("standard input is the keyboard; pipe audio into it, like: sox talk.wav -t raw - | ... -")
-    head = sys.stdin.buffer.read(HEADER_BYTES)
-    stream = Rewound(head, cast(ByteStream, sys.stdin.buffer))
-    if container_name(head) is None:
-        yield _raw(raw, stream)
+    return sys.stdin.buffer
+
+
+@contextmanager
+def _opened(
+    file: BinaryIO, name: str, raw: RawAudioOptions, *, channel: int | None, track: int | str | None
+) -> Iterator[Source]:
+    """A pipe, or a file that the shell has opened, by what its first bytes are."""
+    if file.seekable():
+        head = file.read(ENOUGH_BYTES)
+        file.seek(-len(head), os.SEEK_CUR)
+        stream: BinaryIO | Pipe = file
+    else:
+        stream = Pipe(cast(ByteStream, file))
+        head = _head(stream)
+    if not head:
+        raise AudioError(f"{name} is empty; it must hold audio")
+    if is_text(head[:FEW_BYTES]):
+        raise AudioError(f"{name} is text, not audio: it begins with {head[:20].decode('ascii')!r}")
+    if not is_container(head):
+        yield _samples(stream, raw, channel)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "standard-input"
-        with path.open("wb") as file:
-            shutil.copyfileobj(cast("IO[bytes]", stream), file)
-        with FileSource(path, piece_ms=PIECE_MS) as source:
-            yield source
+    with (
+        _spooled(stream, name) as whole,
+        FileSource(whole, piece_ms=PIECE_MS, channel=channel, track=track, name=name) as source,
+    ):
+        yield source
 
 
-def _raw(raw: RawAudioOptions, stream: ByteStream) -> StandardInput:
-    return StandardInput(raw.encoding, raw.sample_rate, raw.channels, stream=stream)
+def _head(pipe: Pipe) -> bytes:
+    head = pipe.peek(FEW_BYTES)
+    return pipe.peek(ENOUGH_BYTES) if may_be_chain(head) else head
 
 
-def _open_bytes(path: Path) -> IO[bytes]:
+def _samples(stream: BinaryIO | Pipe, raw: RawAudioOptions, channel: int | None) -> StandardInput:
+    return StandardInput(raw.encoding, raw.sample_rate, raw.channels, channel=channel, stream=cast(ByteStream, stream))
+
+
+@contextmanager
+def _spooled(stream: BinaryIO | Pipe, name: str) -> Iterator[BinaryIO | Pipe]:
+    """The stream, or a file with all of it where its beginning cannot be understood without its end."""
+    if not isinstance(stream, Pipe) or not _index_comes_last(stream):
+        yield stream
+        return
+    announce(f"streaming-asr: {name} is an MP4 file whose index comes last: it is read to its end before it is heard")
+    with tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(stream, file)
+        file.seek(0)
+        yield file
+
+
+def _index_comes_last(pipe: Pipe) -> bool:
+    count = FEW_BYTES
+    head = pipe.peek(count)
+    while is_mp4(head) and len(head) == count <= _LONGEST_INDEX:
+        answer = needs_seeking(head)
+        if answer is not None:
+            return answer
+        count *= 2
+        head = pipe.peek(count)
+    return False
+
+
+def _file(name: str) -> BinaryIO:
     try:
-        return path.open("rb")
+        return Path(name).open("rb")
     except OSError as error:
-        raise AudioError(f"{path} cannot be opened: {error.strerror}; give an audio file") from error
-
-
-class Rewound:
-    """A stream of bytes whose first ones have been looked at already and are given again."""
-
-    def __init__(self, head: bytes, stream: ByteStream) -> None:
-        self._head = head
-        self._stream = stream
-
-    def read1(self, size: int, /) -> bytes:
-        """What is there, at most `size` bytes; nothing at the end."""
-        if not self._head:
-            return self._stream.read1(size)
-        first, self._head = self._head[:size], self._head[size:]
-        return first
-
-    read = read1
+        raise AudioError(f"{name} cannot be opened: {error.strerror}; give an audio file") from error

@@ -1,0 +1,149 @@
+"""Files as they are in the field: killed recorders, joined and damaged files, late sound, several tracks."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+
+from streaming_asr.audio.encodings import Frames
+from streaming_asr.audio.files import FileSource, Pipe
+from streaming_asr.audio.samples import SAMPLE_RATE
+from streaming_asr.errors import AudioError
+from tests.audio.recordings import FIRST, SECOND, coded, spans, tone, wav
+
+BOTH = np.concatenate([tone(FIRST, 1), tone(SECOND, 1)])
+WHOLE = [(FIRST, 0.0, 1.0), (SECOND, 1.0, 2.0)]
+CODED = [tone(FIRST, 1, 48_000), tone(SECOND, 1, 48_000)]
+APPLE = b"JUNK" + struct.pack("<I", 28) + bytes(28) + b"FLLR" + struct.pack("<I", 4008) + bytes(4008)
+
+either_way = pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
+
+
+def opened(content: bytes, *, piped: bool = False, track: int | str | None = None) -> FileSource:
+    file = io.BytesIO(content)
+    return FileSource(Pipe(file) if piped else file, track=track, name="talk")
+
+
+def heard(content: bytes, *, piped: bool = False, track: int | str | None = None) -> list[tuple[int, float, float]]:
+    """The tones of a recording, and from where to where each is heard."""
+    return spans(np.concatenate(list(opened(content, piped=piped, track=track))))
+
+
+def close_to(wanted: list[tuple[int, float, float]]) -> object:
+    return [pytest.approx(span, abs=0.13) for span in wanted]
+
+
+@either_way
+@pytest.mark.parametrize(
+    "content",
+    [
+        wav(BOTH, riff_size=36, data_size=0),
+        wav(BOTH, riff_size=4088, data_size=0, before=APPLE),
+        wav(BOTH, data_size=len(BOTH) // 2),
+        wav(BOTH, data_size=0xFFFF_FFFF, riff_size=0xFFFF_FFFF),
+        wav(BOTH, data_size=10 * len(BOTH)),
+        wav(BOTH[:SAMPLE_RATE]) + wav(BOTH[SAMPLE_RATE:]),
+        wav(tone(FIRST, 1, 8000), rate=8000) + wav(tone(SECOND, 1, 48_000), rate=48_000),
+    ],
+    ids=["killed", "killed by Apple", "went on", "never known", "too large", "joined", "joined rates"],
+)
+def test_all_audio_of_a_wav_file_is_read_whatever_its_header_says(content: bytes, piped: bool) -> None:
+    assert heard(content, piped=piped) == close_to(WHOLE)
+
+
+@either_way
+@pytest.mark.parametrize(
+    ("container", "codec", "changed"),
+    [
+        ("mp3", "libmp3lame", {"rate": 24_000}),
+        ("adts", "aac", {"layout": "stereo"}),
+        ("ogg", "libopus", {"layout": "stereo"}),
+        ("ogg", "libopus", {}),
+        ("ogg", "flac", {"rate": 24_000}),
+        ("flac", "flac", {}),
+        ("mpegts", "aac", {"rate": 24_000}),
+        ("webm", "libopus", {}),
+        ("matroska", "flac", {}),
+    ],
+)
+def test_files_that_were_put_together_are_both_read(
+    container: str, codec: str, changed: dict[str, str | int], piped: bool
+) -> None:
+    second = tone(SECOND, 1, int(changed.get("rate", 48_000)))
+    content = coded(CODED[:1], container, codec) + coded([second], container, codec, **changed)  # type: ignore[arg-type]
+    assert heard(content, piped=piped) == close_to(WHOLE)
+
+
+@either_way
+@pytest.mark.parametrize(("container", "codec"), [("matroska", "aac"), ("mp4", "aac"), ("mpegts", "aac")])
+def test_sound_that_begins_late_and_holes_move_what_follows(container: str, codec: str, piped: bool) -> None:
+    if piped and container == "mp4":
+        pytest.skip("its index comes last")
+    content = coded([2.0, CODED[0], 1.5, CODED[1]], container, codec, video_seconds=6)
+    assert heard(content, piped=piped) == close_to([(FIRST, 2.0, 3.0), (SECOND, 4.5, 5.5)])
+
+
+@pytest.mark.parametrize(("track", "hertz"), [(None, SECOND), (0, FIRST), (1, SECOND), ("deu", FIRST), ("eng", SECOND)])
+def test_the_default_track_is_heard_or_the_one_that_is_named(track: int | str | None, hertz: int) -> None:
+    content = coded(CODED, "matroska", "libopus", tracks=[("deu", False), ("eng", True)])
+    assert heard(content, track=track) == close_to([(hertz, 0.0, 1.0)])
+
+
+def test_a_track_that_is_not_there_is_named() -> None:
+    content = coded(CODED, "matroska", "libopus", tracks=[("deu", False), ("eng", True)])
+    with pytest.raises(AudioError, match=r"talk .* no audio track 2; its audio tracks are 0 \(deu\), 1 \(eng\)"):
+        opened(content, track=2)
+
+
+@either_way
+def test_what_lies_behind_damage_is_read_and_the_damage_is_told(piped: bool) -> None:
+    content = bytearray(coded([*CODED, *CODED], "mp3", "libmp3lame"))
+    middle = len(content) // 2
+    content[middle : middle + 2000] = np.random.default_rng(0).integers(0, 256, 2000, np.uint8).tobytes()
+    source = opened(bytes(content), piped=piped)
+    found = spans(np.concatenate(list(source)))
+    assert (found[0], found[-1]) == (pytest.approx(WHOLE[0], abs=0.13), pytest.approx((SECOND, 3.0, 4.0), abs=0.5))
+    assert len(source.notes) == 1
+    assert "cannot be decoded" in source.notes[0]
+
+
+@pytest.mark.parametrize(("container", "codec"), [("flac", "flac"), ("matroska", "flac"), ("wav", "pcm_s16le")])
+def test_a_file_that_was_cut_off_says_how_much_is_missing(container: str, codec: str) -> None:
+    content = coded([*CODED, *CODED], container, codec)
+    source = opened(content[: len(content) // 2])
+    assert spans(np.concatenate(list(source)))[0] == pytest.approx(WHOLE[0], abs=0.13)
+    assert "its header promises 4.0 s" in source.notes[-1]
+
+
+@either_way
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "it is empty"), (wav(BOTH[:0]), "there is no audio in it"), (wav(BOTH)[:30], "before its first audio")],
+)
+def test_a_file_without_audio_is_named(content: bytes, said: str, piped: bool) -> None:
+    with pytest.raises(AudioError, match=f"talk cannot be read as audio: .*{said}"):
+        list(opened(content, piped=piped))
+
+
+def test_what_comes_before_a_value_that_is_no_number_is_heard() -> None:
+    samples = np.concatenate([BOTH, [np.float32("nan")], BOTH]).astype("<f4")
+    described = struct.pack("<IHHIIHH", 16, 3, 1, SAMPLE_RATE, 4 * SAMPLE_RATE, 4, 32)
+    content = b"RIFF\0\0\0\0WAVEfmt " + described + b"data" + struct.pack("<I", 4 * len(samples)) + samples.tobytes()
+    pieces: list[Frames] = []
+    with pytest.raises(AudioError, match=r"talk .* damaged behind 2\.0 s: .* not a finite number"):
+        pieces.extend(opened(content))
+    assert spans(np.concatenate(pieces)) == close_to(WHOLE)
+
+
+def test_a_playlist_opens_nothing() -> None:
+    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+    with pytest.raises(AudioError, match="talk cannot be read as audio"):
+        list(opened(playlist))
+
+
+def test_more_than_seven_channels_are_read() -> None:
+    content = coded(CODED, "matroska", "flac", layout="7.1")
+    assert heard(content) == close_to(WHOLE)
