@@ -45,8 +45,9 @@ class Reader(Protocol):
     duration: float | None
     promised: float | None
     channels: int
-    damage: Damage
 
+    @property
+    def damage(self) -> Damage: ...
     def blocks(self) -> Iterator[Block]: ...
     def close(self) -> None: ...
 

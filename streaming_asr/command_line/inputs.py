@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import sys
 import tempfile
@@ -132,7 +131,8 @@ def _spooled(stream: BinaryIO | Pipe, name: str) -> Iterator[BinaryIO | Pipe]:
         return
     announce(f"streaming-asr: {name} is an MP4 file whose index comes last: it is read to its end before it is heard")
     with tempfile.TemporaryFile() as file:
-        shutil.copyfileobj(stream, file)
+        while data := stream.read(1 << 20):
+            file.write(data)
         file.seek(0)
         yield file
 

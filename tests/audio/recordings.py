@@ -72,16 +72,11 @@ def coded(
     av = pytest.importorskip("av")
     content = io.BytesIO()
     with av.open(content, "w", format=container) as file:
-        video = file.add_stream("mpeg4", rate=5) if video_seconds else None
-        if video is not None:
-            video.width = video.height = 64
-            video.pix_fmt = "yuv420p"
+        packets: list[Any] = _video_packets(file, video_seconds) if video_seconds else []
         streams = [file.add_stream(codec, rate=rate, layout=layout) for _ in tracks]
         for stream, (language, default) in zip(streams, tracks, strict=True):
             stream.metadata["language"] = language
             stream.disposition = av.stream.Disposition.default if default else av.stream.Disposition(0)
-        packets = [packet for number in range(round(video_seconds * 5)) for packet in video.encode(_picture(number))]
-        packets += video.encode(None) if video is not None else []
         for number, stream in enumerate(streams):
             packets += _audio_packets(stream, pieces if len(tracks) == 1 else pieces[number : number + 1])
         for packet in sorted(packets, key=lambda packet: packet.pts * packet.time_base):
@@ -89,12 +84,18 @@ def coded(
     return content.getvalue()
 
 
-def _picture(number: int) -> Any:
+def _video_packets(file: Any, seconds: float) -> list[Any]:
     import av
 
-    picture = av.VideoFrame(64, 64, "yuv420p")
-    picture.pts, picture.time_base = number, Fraction(1, 5)
-    return picture
+    stream = file.add_stream("mpeg4", rate=5)
+    stream.width = stream.height = 64
+    stream.pix_fmt = "yuv420p"
+    packets: list[Any] = []
+    for number in range(round(seconds * 5)):
+        picture = av.VideoFrame(64, 64, "yuv420p")
+        picture.pts, picture.time_base = number, Fraction(1, 5)
+        packets += stream.encode(picture)
+    return [*packets, *stream.encode(None)]
 
 
 def _audio_packets(stream: Any, pieces: Sequence[Samples | float]) -> list[Any]:

@@ -93,9 +93,9 @@ def test_a_pipe_gives_what_a_file_gives(tmp_path: Path, name: str, codec: str, v
     whole = np.concatenate(list(FileSource(tmp_path / name)))
     piped = np.concatenate(list(FileSource(Pipe(Trickle((tmp_path / name).read_bytes(), most=700)))))
     # Only a file tells how much of its last packet is padding.
-    shared = min(len(piped), len(whole))
+    shared = min(len(piped), len(whole)) - 1600
     assert np.array_equal(piped[:shared], whole[:shared])
-    assert shared > max(len(piped), len(whole)) - 1600
+    assert abs(len(piped) - len(whole)) < 1600
 
 
 @pytest.mark.parametrize("codec", ["", "aac"])
@@ -112,7 +112,8 @@ def check_tone(pieces: list[Frames], amplitudes: list[float]) -> None:
     """The tones of 440 and 660 Hz must have these amplitudes."""
     heard = np.concatenate(pieces)
     assert heard.dtype == np.float32
-    assert heard.shape == (pytest.approx(16_000 * SECONDS, abs=1600), 1)
+    assert heard.shape[1] == 1
+    assert len(heard) == pytest.approx(16_000 * SECONDS, abs=1600)
     spectrum = np.abs(np.fft.rfft(heard[8_000:16_000, 0])) / 4_000
     assert spectrum[[220, 330]] == pytest.approx(amplitudes, abs=0.05)
 

@@ -90,7 +90,7 @@ def test_events_come_as_lines_with_partials_before_finals(
 
 def test_the_stream_is_told_rate_channels_and_options(recording: Path, recognizer: Recorder) -> None:
     transcribed(recording, recognizer)
-    assert recognizer.streams[0].options == {"sample_rate": 8000, "channels": 2, "alternatives": 3}
+    assert recognizer.streams[0].options == {"sample_rate": 16_000, "channels": 1, "alternatives": 3}
     assert recognizer.streams[0].seconds == pytest.approx(4.0)
 
 
