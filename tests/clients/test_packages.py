@@ -117,3 +117,12 @@ def test_the_example_for_deepgram(server: Server, recordings: Recordings) -> Non
 def test_the_example_for_openai(server: Server, recordings: Recordings) -> None:
     lines = run_program(CURRENT, EXAMPLES / "openai_sdk.py", recordings.wav(24_000), server.address, KEY)
     assert lines == [" ".join(texts(server.native(recordings, 24_000)))]
+
+
+@pytest.mark.parametrize(("agent", "silence_ms"), [("pipecat_agent.py", 700), ("livekit_agent.py", 300)])
+def test_the_examples_of_agents_hear_what_the_caller_says(
+    agent: str, silence_ms: int, server: Server, recordings: Recordings
+) -> None:
+    lines = run_program(CURRENT, EXAMPLES / agent, recordings.wav(16_000), server.address, KEY)
+    said = [line.removeprefix("caller: ") for line in lines if line.startswith("caller: ")]
+    assert said == texts(server.native(recordings, 16_000, silence_ms=silence_ms))
