@@ -21,6 +21,7 @@ PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md
 LINK = re.compile(r"\[[^\]]*\]\((?P<path>[^)\s#:]+)(?:#[^)\s]*)?\)")
 INCLUDED = re.compile(r'^--8<-- "(?P<path>.+)"$', re.M)
 NAMED_TEST = re.compile(r"`(?P<file>tests/[\w/]+\.py)(?:::(?P<test>\w+))?`")
+NAMED_FILE = re.compile(r"`(?P<path>(?:streaming_asr|server|client|tests|training|benchmarks)/[\w./-]*)[`:]")
 METRIC = re.compile(r"streaming_asr_\w+")
 
 
@@ -35,6 +36,12 @@ def test_links_and_included_files_are_there(page: Path) -> None:
 def test_every_page_is_in_the_site() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
     assert [page.name for page in DOCS.glob("*.md") if not re.search(rf"[ -]{page.name}$", navigation, re.M)] == []
+
+
+def test_the_architecture_names_files_that_there_are() -> None:
+    named = {name["path"] for name in NAMED_FILE.finditer((DOCS / "architecture.md").read_text("utf-8"))}
+    assert len(named) > 40
+    assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
 def test_the_laws_name_tests_that_there_are() -> None:

@@ -195,5 +195,8 @@ def test_no_audio_after_the_end() -> None:
 
 def test_the_module_needs_numpy_alone() -> None:
     heavy = "torch, soxr, soundfile, av, webrtcvad, sounddevice"
-    program = f"import sys; import streaming_asr.audio.encodings; sys.exit(any(m in sys.modules for m in '{heavy}'.split(', ')))"
+    program = (
+        "import sys, streaming_asr.audio.encodings; "
+        f"sys.exit(any(module in sys.modules for module in '{heavy}'.split(', ')))"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
