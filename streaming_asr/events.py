@@ -24,6 +24,23 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Formatted:
+    """Words as one reads them, with marks, capitals and figures: `committed` never changes again, `tail` may.
+
+    `words` are the words of both; a figure is one word that lasts as long as all the words it stands for.
+    """
+
+    committed: str
+    tail: str
+    words: tuple[Word, ...]
+
+    @property
+    def text(self) -> str:
+        """Committed text and tail, as one would show them."""
+        return f"{self.committed} {self.tail}" if self.committed and self.tail else self.committed or self.tail
+
+
+@dataclass(frozen=True, slots=True)
 class Alternative:
     """One entry of the n-best list; `score` is a natural logarithm, comparable within one final only."""
 
