@@ -24,9 +24,10 @@ if TYPE_CHECKING:
         StreamClosedError,
         StreamingAsrError,
     )
-    from streaming_asr.events import Alternative, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
+    from streaming_asr.events import Alternative, Event, Final, Formatted, Partial, SpeechEnded, SpeechStarted, Word
     from streaming_asr.exports import SubtitleOptions
     from streaming_asr.recognizer import Latency, Recognizer, Stream
+    from streaming_asr.text.formatting import FormatOptions
     from streaming_asr.transcript import Transcript
 
 __version__ = "0.1.0"
@@ -41,6 +42,8 @@ __all__ = [
     "Event",
     "FileSource",
     "Final",
+    "FormatOptions",
+    "Formatted",
     "GateOptions",
     "Latency",
     "Microphone",
@@ -66,10 +69,11 @@ _HOMES = {
     "audio.sources": ("FileSource", "Source"),
     "endpointing": ("EndpointOptions",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "events": ("Alternative", "Event", "Final", "Partial", "SpeechEnded", "SpeechStarted", "Word"),
+    "events": ("Alternative", "Event", "Final", "Formatted", "Partial", "SpeechEnded", "SpeechStarted", "Word"),
     "audio.gate": ("GateOptions",),
     "exports": ("SubtitleOptions",),
     "recognizer": ("Latency", "Recognizer", "Stream"),
+    "text.formatting": ("FormatOptions",),
     "transcript": ("Transcript",),
 }
 

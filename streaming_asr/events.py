@@ -37,7 +37,7 @@ class Formatted:
     @property
     def text(self) -> str:
         """Committed text and tail, as one would show them."""
-        return f"{self.committed} {self.tail}" if self.committed and self.tail else self.committed or self.tail
+        return _joined(self.committed, self.tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,10 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The utterance so far: `committed` never changes again, `tail` may; `words` are the words of both."""
+    """The utterance so far: `committed` never changes again, `tail` may; `words` are the words of both.
+
+    `formatted` is the same with marks, capitals and figures, if a text model is there.
+    """
 
     utterance: int
     committed: str
@@ -69,11 +72,17 @@ class Partial:
     start: float
     end: float
     lag: float
+    formatted: Formatted | None = None
 
     @property
     def text(self) -> str:
         """Committed text and tail, as one would show them."""
-        return f"{self.committed} {self.tail}" if self.committed and self.tail else self.committed or self.tail
+        return _joined(self.committed, self.tail)
+
+    @property
+    def readable(self) -> Formatted:
+        """What to show to those who read: formatted, or the raw words if nothing formats them."""
+        return self.formatted or Formatted(self.committed, self.tail, self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,8 @@ class Final:
     """The utterance as it stays; its text begins with everything that was committed.
 
     `confidence` is the mean of the words' confidences; `alternatives` are best first, the first is this final itself.
+    `formatted` is the same with marks, capitals and figures, if a text model is there; it begins with everything that
+    was committed of it.
     """
 
     utterance: int
@@ -92,6 +103,12 @@ class Final:
     alternatives: tuple[Alternative, ...]
     reason: EndReason
     lag: float
+    formatted: Formatted | None = None
+
+    @property
+    def readable(self) -> Formatted:
+        """What to show to those who read: formatted, or the raw words if nothing formats them."""
+        return self.formatted or Formatted(self.text, "", self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +122,7 @@ class SpeechEnded:
 
 
 Event: TypeAlias = SpeechStarted | Partial | Final | SpeechEnded
+
+
+def _joined(committed: str, tail: str) -> str:
+    return f"{committed} {tail}" if committed and tail else committed or tail

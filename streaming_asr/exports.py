@@ -84,8 +84,8 @@ def export(
 
 
 def to_text(finals: Iterable[events.Final]) -> str:
-    """One line per utterance that has words."""
-    return "".join(f"{final.text}\n" for final in finals if final.text)
+    """One line per utterance that has words, as one reads it."""
+    return "".join(f"{final.readable.text}\n" for final in finals if final.text)
 
 
 def to_object(finals: Iterable[events.Final], *, file: str | None, duration: float) -> dict[str, Any]:
@@ -95,6 +95,7 @@ def to_object(finals: Iterable[events.Final], *, file: str | None, duration: flo
         "file": file,
         "duration": round(duration, _DECIMALS),
         "text": " ".join(final.text for final in said),
+        **_formatted([final.formatted for final in said]),
         "utterances": [_utterance(final) for final in said],
     }
 
@@ -104,9 +105,16 @@ def _utterance(final: events.Final) -> dict[str, Any]:
         "start": round(final.start, _DECIMALS),
         "end": round(final.end, _DECIMALS),
         "text": final.text,
+        **_formatted([final.formatted]),
         "confidence": round(final.confidence, _DECIMALS),
         "words": [_word(word) for word in final.words],
     }
+
+
+def _formatted(parts: Sequence[events.Formatted | None]) -> dict[str, Any]:
+    """The text as one reads it, where a text model has made it."""
+    known = [part.text for part in parts if part is not None]
+    return {"formatted": " ".join(known)} if known and len(known) == len(parts) else {}
 
 
 def _word(word: Word) -> dict[str, Any]:
@@ -161,8 +169,9 @@ def cues(finals: Iterable[events.Final], options: SubtitleOptions | None = None)
 
 
 def _words(final: events.Final) -> list[Word]:
-    """The words with one space at most between them; the text as one word where a model gives no words."""
-    words = final.words or (Word(final.text, final.start, final.end, final.confidence),)
+    """The words as one reads them; the text as one word where a model gives no words."""
+    readable = final.readable
+    words = readable.words or (Word(readable.text, final.start, final.end, final.confidence),)
     return [word for word in words if word.text.strip()]
 
 
@@ -225,7 +234,15 @@ def _candidates(
             return
         unfilled = 1 - sum(len(word.text) + 1 for word in group) / (options.line_length * options.lines)
         # A pause of 0.6 s is worth nearly a cue more; longer ones say no more about where a phrase ends.
-        yield best[start][0] + 1 + unfilled**2 - 0.8 * min(1.0, max(0.0, after) / 0.6), start
+        worth = 0.8 * min(1.0, max(0.0, after) / 0.6)
+        yield best[start][0] + 1 + unfilled**2 - max(worth, _worth(words[stop - 1].text)), start
+
+
+def _worth(text: str) -> float:
+    """What it is worth, in cues, to end a cue behind a word: sentence ends come first, then commas."""
+    if text.endswith((".", "?", "!", "。", "？")):
+        return 0.95
+    return 0.4 if text.endswith((",", ";", ":")) else 0.0
 
 
 def wrapped(words: Sequence[str], options: SubtitleOptions) -> tuple[str, ...]:

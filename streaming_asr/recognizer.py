@@ -32,6 +32,7 @@ from streaming_asr.events import Event
 from streaming_asr.model import Context, Encoder
 from streaming_asr.recognition import recognize, transcribe
 from streaming_asr.session import Session, SessionOptions
+from streaming_asr.text import FormatOptions, Formatter, TextModel, load_text_model, spellings
 from streaming_asr.transcript import Transcript
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ class Recognizer:
         language_model: LanguageModel | None = None,
         special: Sequence[int] = (),
         minimum_evidence: float = 0.0,
+        text_model: TextModel | None = None,
     ) -> None:
         self.encoder: Final = encoder
         self.latency: Final = (latency or Latency()).over(OFFLINE_MODEL_LATENCY)
@@ -124,6 +126,8 @@ class Recognizer:
         """Columns of the vocabulary that are never text: the special tokens other than blank."""
         self.minimum_evidence: Final = minimum_evidence
         """Letters, weighted by squared confidence, without which this model's utterances are taken for noise."""
+        self.text_model: Final = text_model
+        """What formats the words for those who read; None leaves them raw."""
         self.alphabet: Final = Alphabet(encoder.labels)
         self.engine: Final = Engine(encoder)
 
@@ -137,6 +141,7 @@ class Recognizer:
         device: str = "cpu",
         precision: Literal["float32", "int8", "bfloat16"] = "float32",
         language_model: str | Path | None = "auto",
+        text_model: str | Path | None = "auto",
     ) -> Recognizer:
         """Load a wav2vec2 CTC checkpoint.
 
@@ -149,6 +154,9 @@ class Recognizer:
             language_model: a folder of a processor with a language model, an ARPA, .npz or KenLM file; "auto" takes
                 the one that lies beside the model, if it can be read (a KenLM binary needs the extra 'lm'); None
                 decodes without.
+            text_model: what sets marks, capitals and figures: "english" for the embedded one, a folder of
+                `training.text.export`, or None; "auto" takes the one that lies beside the model, and the embedded
+                one for a model whose language is English.
 
         Raises:
             CheckpointError: the checkpoint cannot be used.
@@ -163,6 +171,7 @@ class Recognizer:
             language_model=_language_model(language_model, checkpoint),
             special=checkpoint.special,
             minimum_evidence=checkpoint.config.get("minimum_evidence", 0.0),
+            text_model=load_text_model(text_model, checkpoint=checkpoint.folder, language=checkpoint.language),
         )
 
     def stream(
@@ -182,6 +191,7 @@ class Recognizer:
         partial_interval_ms: float = 0,
         alternatives: int = 1,
         minimum_evidence: float | None = None,
+        formatted: FormatOptions | bool = True,
         first_sample: int = 0,
         first_utterance: int = 0,
     ) -> Stream:
@@ -205,6 +215,8 @@ class Recognizer:
             alternatives: entries of a final's n-best list, 1 to 100.
             minimum_evidence: letters, each weighted by its word's squared confidence, that an utterance must have
                 before anything of it is told; None leaves it to the model.
+            formatted: whether partials and finals come with marks, capitals and figures too, if there is a text model;
+                `FormatOptions` say which of them.
             first_sample: position on the audio clock, in samples at 16 kHz, of the first sample, for a stream that
                 continues where another was lost.
             first_utterance: number of the first utterance, for the same.
@@ -224,16 +236,24 @@ class Recognizer:
         )
         context = (latency or Latency()).over(self.latency).context(self.encoder.hop)
         searches = SearchFactory(self.alphabet, beam_width, self.language_model, hotwords)
+        formatter = self._formatter(formatted, hotwords)
         session = Session(
             options,
             hop=self.encoder.hop,
             open_encoder=lambda: self.encoder.open(context),
             open_search=searches.open,
             special=self.special,
+            formatter=formatter,
             first_sample=first_sample,
             first_utterance=first_utterance,
         )
-        return Stream(self.engine, session, audio, searches)
+        return Stream(self.engine, session, audio, searches, formatter)
+
+    def _formatter(self, formatted: FormatOptions | bool, hotwords: HotwordList | None) -> Formatter | None:
+        if self.text_model is None or formatted is False:
+            return None
+        options = FormatOptions() if formatted is True else formatted
+        return Formatter(self.text_model, options, spellings=spellings(hotwords or ()))
 
     def recognize(self, source: Source | str | Path, **options: Unpack[StreamOptions]) -> Iterator[Event]:
         """The events of a source, as they come: a microphone, an open file, or the name of a file.
@@ -277,11 +297,14 @@ class Stream:
     one thread; many streams may be used from many threads at once.
     """
 
-    def __init__(self, engine: Engine, session: Session, audio: AudioInput, searches: SearchFactory) -> None:
+    def __init__(
+        self, engine: Engine, session: Session, audio: AudioInput, searches: SearchFactory, formatter: Formatter | None
+    ) -> None:
         self._engine = engine
         self._session = session
         self._audio = audio
         self._searches = searches
+        self._formatter = formatter
 
     def push(self, piece: PcmPiece) -> list[Event]:
         """Push one piece of audio: float32 or int16, shape (samples,) or (samples, channels), or bytes.
@@ -327,7 +350,14 @@ class Stream:
 
     def set_hotwords(self, hotwords: HotwordList | None) -> Hotwords:
         """Change the hotwords, from here on in the audio; says which were taken and which cannot be spelled."""
-        self._submit(self._searches.change(hotwords)).result()
+        change = self._searches.change(hotwords)
+
+        def work(session: Session) -> None:
+            change(session)
+            if self._formatter is not None:
+                self._formatter.spellings = spellings(hotwords or ())
+
+        self._submit(work).result()
         return self.hotwords
 
     def set_endpoint(self, endpoint: EndpointOptions) -> None:

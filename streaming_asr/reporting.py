@@ -7,12 +7,13 @@ options say. It decodes nothing: the session shows it each utterance after every
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from streaming_asr import events
 from streaming_asr.audio.samples import milliseconds_to_samples, seconds
 from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.text import Formatter
 from streaming_asr.utterance import Utterance
 
 
@@ -35,6 +36,7 @@ class Reporter:
         partial_interval_ms: at least so much audio between two partials of an utterance.
         minimum_evidence: letters, each weighted by its word's squared confidence, without which nothing is told.
         first_utterance: the number of the first utterance.
+        formatter: formats what is told for those who read; None leaves the words raw.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Reporter:
         partial_interval_ms: float = 0,
         minimum_evidence: float = 0.0,
         first_utterance: int = 0,
+        formatter: Formatter | None = None,
     ) -> None:
         self.received = 0
         """Samples that the session has received; the lag of an event is counted from here."""
@@ -51,6 +54,7 @@ class Reporter:
         self._interval = milliseconds_to_samples(partial_interval_ms)
         self._minimum_evidence = minimum_evidence
         self._number = first_utterance
+        self._formatter = formatter
         self._announced = False
         self._shown = _NOTHING_SHOWN
         self._events: list[Event] = []
@@ -81,17 +85,31 @@ class Reporter:
         if words and self._credible(words, speech, 2 * self._minimum_evidence):
             self.speech_started(utterance, words[0].start)
             start, end = words[0].start, words[-1].end
-            self._events.append(Partial(self._number, *texts, words, start, end, self._lag(utterance)))
+            formatted = self._formatter.show(words, hypothesis.committed) if self._formatter else None
+            self._events.append(Partial(self._number, *texts, words, start, end, self._lag(utterance), formatted))
             self._shown = _Shown(texts, utterance.decoded)
 
     def utterance_ended(
-        self, utterance: Utterance, reason: EndReason, alternatives: Sequence[Alternative], *, speech: bool
+        self,
+        utterance: Utterance,
+        reason: EndReason,
+        alternatives: Sequence[Alternative],
+        *,
+        speech: bool,
+        silence: float = 0.0,
     ) -> None:
-        """Tell the end of an utterance, unless its beginning was not told and it has no credible words."""
+        """Tell the end of an utterance, unless its beginning was not told and it has no credible words.
+
+        `silence` are the seconds without speech, at least, that ended it.
+        """
         credible = alternatives and self._credible(alternatives[0].words, speech, self._minimum_evidence)
         if credible:
             self.speech_started(utterance, alternatives[0].words[0].start)
-            self._events.append(_final(self._number, reason, tuple(alternatives), self._lag(utterance)))
+            final = _final(self._number, reason, tuple(alternatives), self._lag(utterance))
+            if self._formatter is not None:
+                silence = max(silence, utterance.time(utterance.decoded) - final.end)
+                final = replace(final, formatted=self._formatter.finish(final.words, silence))
+            self._events.append(final)
         if self._announced:
             ended = alternatives[0].words[-1].end if credible else utterance.time(utterance.decoded)
             self._events.append(SpeechEnded(self._number, ended, reason, self._lag(utterance)))

@@ -28,6 +28,7 @@ from streaming_asr.events import Alternative, EndReason, Event
 from streaming_asr.model import Chunk, EncoderStream
 from streaming_asr.reporting import Reporter
 from streaming_asr.stabilizer import Stabilizer
+from streaming_asr.text import Formatter
 from streaming_asr.utterance import Utterance
 
 _RING_SLACK_MS: Final = 5_000
@@ -38,6 +39,9 @@ _UNBOUNDED_MS: Final = 120_000
 
 _PADDING: Final = milliseconds_to_samples(300)
 """Silence around speech that begins with the stream's first sample or is cut off: models expect it there."""
+
+_SAID_TO_BE_OVER: Final = {"finalize": 1.0, "finish": 1.0}
+"""Seconds of silence for which the caller's own word counts that an utterance is over."""
 
 _Command: TypeAlias = Literal["finalize", "finish"]
 
@@ -87,6 +91,7 @@ class Session:
         open_encoder: makes a fresh encoder stream.
         open_search: makes a fresh search, with the hotwords that hold at that moment.
         special: columns of the vocabulary that are never text.
+        formatter: formats the words for those who read; None leaves them raw.
         detector: judges the gate's frames; None makes the one that the options describe.
         first_sample: position on the audio clock of the first sample that will come.
         first_utterance: number of the first utterance.
@@ -100,6 +105,7 @@ class Session:
         open_encoder: Callable[[], EncoderStream],
         open_search: Callable[[], Search],
         special: Sequence[int] = (),
+        formatter: Formatter | None = None,
         detector: SpeechDetector | None = None,
         first_sample: int = 0,
         first_utterance: int = 0,
@@ -127,6 +133,7 @@ class Session:
             partial_interval_ms=options.partial_interval_ms,
             minimum_evidence=options.minimum_evidence,
             first_utterance=first_utterance,
+            formatter=formatter,
         )
         self._closed = False
 
@@ -296,7 +303,9 @@ class Session:
             self._open(utterance.fed, stop=utterance.fed)
 
     def _end(self, utterance: Utterance, reason: EndReason, alternatives: Sequence[Alternative]) -> None:
-        self._reporter.utterance_ended(utterance, reason, alternatives, speech=self._speech_in(utterance))
+        silence = self.options.hangover_ms / 1000 if reason == "silence" else _SAID_TO_BE_OVER.get(reason, 0.0)
+        speech = self._speech_in(utterance)
+        self._reporter.utterance_ended(utterance, reason, alternatives, speech=speech, silence=silence)
 
     def _speech_in(self, utterance: Utterance) -> bool:
         """Whether the gate has found speech in an utterance."""

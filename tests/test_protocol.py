@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from streaming_asr.audio.encodings import ENCODINGS
-from streaming_asr.events import Alternative, EndReason, Final, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import Alternative, EndReason, Final, Formatted, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.protocol import (
     ERRORS,
     TRANSITIONS,
@@ -87,8 +87,10 @@ starts = st.builds(
     word_times=st.booleans(),
     alternatives=st.integers(1, 10),
     stability=st.sampled_from(["low", "medium", "high"]),
+    formatted=st.booleans(),
     resume=st.one_of(st.none(), st.builds(Resume, session=names, acknowledged=counts, utterance=counts)),
 )
+formatted = st.one_of(st.none(), st.builds(Formatted, st.text(max_size=9), st.text(max_size=9), words))
 finals = st.builds(
     Final,
     utterance=counts,
@@ -100,6 +102,7 @@ finals = st.builds(
     alternatives=st.lists(st.builds(Alternative, st.text(max_size=9), seconds, words), max_size=2).map(tuple),
     reason=st.sampled_from(get_args(EndReason)),
     lag=seconds,
+    formatted=formatted,
 )
 client_messages: st.SearchStrategy[ClientMessage] = st.one_of(
     starts,
@@ -119,7 +122,7 @@ server_messages: st.SearchStrategy[ServerMessage] = st.one_of(
         limits=st.just(Limits()),
     ),
     st.builds(SpeechStarted, counts, seconds, seconds),
-    st.builds(Partial, counts, st.text(max_size=9), st.text(max_size=9), words, seconds, seconds, seconds),
+    st.builds(Partial, counts, st.text(max_size=9), st.text(max_size=9), words, seconds, seconds, seconds, formatted),
     st.builds(AcknowledgedFinal, finals, counts),
     st.builds(SpeechEnded, counts, seconds, st.sampled_from(get_args(EndReason)), seconds),
     st.builds(Acknowledged, counts),

@@ -59,6 +59,7 @@ class RemoteRecognizer:
         partials: bool = True,
         partial_interval_ms: float = 0,
         alternatives: int = 1,
+        formatted: bool = True,
         language: str | None = None,
         **others: Any,
     ) -> RemoteStream:
@@ -94,6 +95,7 @@ class RemoteRecognizer:
             partials=partials,
             partial_interval_ms=round(partial_interval_ms),
             alternatives=alternatives,
+            formatted=formatted,
             language=language,
         )
         stream = RemoteStream(connection, self._wait)

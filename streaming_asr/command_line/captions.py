@@ -44,8 +44,8 @@ def after(captions: Captions, event: Event) -> Captions:
     match event:
         case SpeechStarted(time=time, lag=lag):
             return replace(captions, committed="", tail="", start=time, speaking=True, lag=lag)
-        case Partial(committed=committed, tail=tail, start=start, lag=lag):
-            return replace(captions, committed=committed, tail=tail, start=start, lag=lag)
+        case Partial(readable=readable, start=start, lag=lag):
+            return replace(captions, committed=readable.committed, tail=readable.tail, start=start, lag=lag)
         case FinalEvent(lag=lag):
             return replace(captions, committed="", tail="", lag=lag)
         case SpeechEnded(lag=lag):
@@ -77,7 +77,7 @@ def clock(seconds: float) -> str:
 
 def final_line(final: FinalEvent) -> RenderableType:
     """A finished utterance with its time, as it scrolls up."""
-    return _row(clock(final.start), Text(final.text))
+    return _row(clock(final.start), Text(final.readable.text))
 
 
 def picture(captions: Captions, *, width: int, height: int) -> RenderableType:

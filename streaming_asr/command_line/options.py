@@ -69,6 +69,15 @@ class ModelOptions:
         typer.Option(metavar="KEY", envvar="STREAMING_ASR_API_KEY", help="Key for --server.", rich_help_panel=MODEL),
     ] = None
 
+    text_model: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="Marks, capitals and figures: a folder, 'english', 'auto' (what suits the model, if any) or 'none'.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "auto"
+
     def load_arguments(self) -> dict[str, Any]:
         """The keyword arguments of `Recognizer.load`, besides the name."""
         return {
@@ -77,6 +86,7 @@ class ModelOptions:
             "device": self.device,
             "precision": self.precision,
             "language_model": None if self.lm == "none" else self.lm,
+            "text_model": None if self.text_model == "none" else self.text_model,
         }
 
 
@@ -139,6 +149,12 @@ class RecognitionOptions:
             rich_help_panel=RECOGNITION,
         ),
     ] = None
+    formatted: Annotated[
+        bool,
+        typer.Option(
+            "--formatted/--raw", help="Marks, capitals and figures, or the bare words.", rich_help_panel=RECOGNITION
+        ),
+    ] = True
     end_silence: Annotated[
         float | None,
         typer.Option(
@@ -261,6 +277,7 @@ class RecognitionOptions:
             "hotwords": self.hotwords(),
             "beam_width": self.beam_width,
             "alternatives": self.alternatives,
+            "formatted": None if self.formatted else False,
         }
         return {name: value for name, value in given.items() if value is not None}
 

@@ -78,10 +78,10 @@ class PlainStage(_Context):
     def show(self, events: Sequence[Event]) -> None:
         for event in events:
             match event:
-                case FinalEvent(text=text, start=start) if text:
-                    self._line(start, text)
-                case Partial(start=start) if self._partials and event.text:
-                    self._line(start, f"{event.text} ...")
+                case FinalEvent(readable=readable, start=start) if event.text:
+                    self._line(start, readable.text)
+                case Partial(readable=readable, start=start) if self._partials and event.text:
+                    self._line(start, f"{readable.text} ...")
 
     def _line(self, start: float, text: str) -> None:
         time = f"{clock(start):>{TIME_CELLS}}  " if self._times else ""

@@ -49,6 +49,7 @@ class Start:
     word_times: bool = True
     alternatives: int = 1
     stability: Stability = "medium"
+    formatted: bool = True
     resume: Resume | None = None
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from streaming_asr.audio.encodings import Encoding
 from streaming_asr.audio.samples import SAMPLE_RATE
-from streaming_asr.events import Alternative, EndReason, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import Alternative, EndReason, Formatted, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr.protocol.faults import ErrorCode, Fault, ProtocolError
 from streaming_asr.protocol.fields import Fields, finite_number, read_object
@@ -101,6 +101,7 @@ def _read_options(fields: Fields, resume: Resume | None = None) -> Start:
         word_times=fields.boolean("word_times", True),
         alternatives=fields.integer("alternatives", 1, low=1, high=10),
         stability=fields.choice("stability", Stability, "medium"),
+        formatted=fields.boolean("formatted", True),
         resume=resume,
     )
 
@@ -225,6 +226,7 @@ def _read_partial(fields: Fields) -> Partial:
         start=fields.number("start"),
         end=fields.number("end"),
         lag=fields.number("lag"),
+        formatted=_read_formatted(fields),
     )
 
 
@@ -242,8 +244,16 @@ def _read_final(fields: Fields) -> AcknowledgedFinal:
         ),
         reason=fields.choice("reason", EndReason),
         lag=fields.number("lag"),
+        formatted=_read_formatted(fields),
     )
     return AcknowledgedFinal(final, fields.integer("acknowledged"))
+
+
+def _read_formatted(fields: Fields) -> Formatted | None:
+    if "formatted" not in fields:
+        return None
+    inner = Fields(fields.take("formatted"), "formatted")
+    return Formatted(inner.text("committed"), inner.text("tail"), _read_words(inner))
 
 
 def _read_words(fields: Fields) -> tuple[Word, ...]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from streaming_asr.events import Final as FinalEvent
-from streaming_asr.events import Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import Formatted, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.protocol.messages import (
     Acknowledged,
     AcknowledgedFinal,
@@ -104,6 +104,7 @@ def _start_fields(start: Start) -> dict[str, Any]:
         "word_times": start.word_times,
         "alternatives": start.alternatives,
         "stability": start.stability,
+        "formatted": start.formatted,
     }
     if resume is not None:
         fields["resume"] = {
@@ -159,6 +160,7 @@ def _partial_fields(partial: Partial) -> dict[str, Any]:
         "end": _exact(partial.end),
         "lag": _exact(partial.lag),
         **_words_field(partial.words),
+        **_formatted_field(partial.formatted),
     }
 
 
@@ -172,6 +174,7 @@ def _final_fields(final: FinalEvent) -> dict[str, Any]:
         "reason": final.reason,
         "lag": _exact(final.lag),
         **_words_field(final.words),
+        **_formatted_field(final.formatted),
     }
     if final.alternatives:
         fields["alternatives"] = [
@@ -179,6 +182,13 @@ def _final_fields(final: FinalEvent) -> dict[str, Any]:
             for entry in final.alternatives
         ]
     return fields
+
+
+def _formatted_field(formatted: Formatted | None) -> dict[str, Any]:
+    if formatted is None:
+        return {}
+    texts = {"committed": formatted.committed, "tail": formatted.tail}
+    return {"formatted": {**texts, **_words_field(formatted.words)}}
 
 
 def _words_field(words: tuple[Word, ...]) -> dict[str, Any]:

@@ -8,35 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
-_UNITS: Final = {
-    word: value
-    for value, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
-}
-_TEENS: Final = {
-    word: value
-    for value, word in enumerate(
-        "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split(), start=10
-    )
-}
-_TENS: Final = {
-    word: 10 * value
-    for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
-}
+
+def _counted(words: str, start: int, step: int = 1) -> dict[str, int]:
+    return {word: start + step * place for place, word in enumerate(words.split())}
+
+
+_UNITS: Final = _counted("zero one two three four five six seven eight nine", 0)
+_TEENS: Final = _counted("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen", 10)
+_TENS: Final = _counted("twenty thirty forty fifty sixty seventy eighty ninety", 20, 10)
 _DECADES: Final = {f"{word[:-1]}ies": value for word, value in _TENS.items()}
 _SCALES: Final = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_ORDINAL_UNITS: Final = {
-    word: value
-    for value, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth"
-        " fifteenth sixteenth seventeenth eighteenth nineteenth".split(),
-        start=1,
-    )
-}
+_ORDINAL_UNITS: Final = _counted(
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth"
+    " sixteenth seventeenth eighteenth nineteenth",
+    1,
+)
 _ORDINAL_TENS: Final = {f"{word[:-1]}ieth": value for word, value in _TENS.items()}
-_MONTHS: Final = (
-    "january february march april may june july august september october november december".split()
+_MONTHS: Final = tuple(
+    _counted("january february march april may june july august september october november december", 1)
 )
 _VERBS: Final = ("march", "may")
 """Months that are other words too; a figure behind them is no date."""
@@ -315,7 +307,7 @@ def _spelled_digits(words: Sequence[str], at: int, before: str) -> _Found | None
         return None
     groups = {7: (3,), 10: (3, 6), 11: (1, 4, 7)}.get(len(digits), ())
     cuts = (0, *groups, len(digits))
-    return _Found("-".join(digits[a:b] for a, b in zip(cuts, cuts[1:], strict=False)), last)
+    return _Found("-".join(digits[a:b] for a, b in pairwise(cuts)), last)
 
 
 def _ordinal_figure(words: Sequence[str], at: int, before: str) -> _Found | None:

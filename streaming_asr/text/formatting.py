@@ -88,9 +88,7 @@ class _Read:
 class Formatter:
     """Formats the utterances of one stream, one after the other; `spellings` come before those of the model."""
 
-    def __init__(
-        self, model: TextModel, options: FormatOptions, *, spellings: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, model: TextModel, options: FormatOptions, *, spellings: Mapping[str, str] | None = None) -> None:
         self._model = model
         self._options = options
         self.spellings: Mapping[str, str] = spellings or {}

@@ -132,9 +132,7 @@ class TextModel:
         kernel, width = self._blocks[0].taps.shape
         memory = self._blocks[0].outward.shape[1]
         count = len(self._blocks)
-        return State(
-            (np.zeros((kernel - 1, width), np.float32),) * count, (np.zeros(memory, np.float32),) * count
-        )
+        return State((np.zeros((kernel - 1, width), np.float32),) * count, (np.zeros(memory, np.float32),) * count)
 
     def read(self, state: State, word: str, pause: int = 0) -> Reading:
         """Read one word, lower case; `pause` is the class of the pause before it, by `pause_class`."""

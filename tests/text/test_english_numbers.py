@@ -77,7 +77,7 @@ def test_words_that_are_no_figures_in_print_stay_words(sentence: str) -> None:
 
 
 def test_a_figure_keeps_the_span_of_its_words() -> None:
-    assert find_figures("in twenty twenty six we".split()) == [Figure(1, 4, "2026")]
+    assert find_figures(["in", "twenty", "twenty", "six", "we"]) == [Figure(1, 4, "2026")]
 
 
 def test_the_word_in_front_tells_a_time() -> None:

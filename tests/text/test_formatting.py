@@ -87,7 +87,7 @@ def test_a_sentence_begins_with_a_capital(model: TextModel, said: list[str]) -> 
 
 def test_a_figure_lasts_as_long_as_its_words(model: TextModel) -> None:
     formatter = Formatter(model, FormatOptions(punctuate=False))
-    words = spoken("it was twenty twenty six already".split())
+    words = spoken(["it", "was", "twenty", "twenty", "six", "already"])
     final = formatter.finish(words, None)
     assert final.text == "it was 2026 already"
     assert final.words[2] == Word("2026", words[2].start, words[4].end, 0.5)
@@ -95,7 +95,7 @@ def test_a_figure_lasts_as_long_as_its_words(model: TextModel) -> None:
 
 def test_a_number_that_may_go_on_does_not_stand_yet(model: TextModel) -> None:
     formatter = Formatter(model, FormatOptions(punctuate=False))
-    words = spoken("it was twenty six dollars for the lot".split())
+    words = spoken(["it", "was", "twenty", "six", "dollars", "for", "the", "lot"])
     shown = [formatter.show(words[:count], count).committed for count in range(3, 8)]
     assert shown == ["it was", "it was", "it was", "it was $26 for", "it was $26 for the"]
 

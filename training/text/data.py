@@ -15,7 +15,7 @@ from torch import Tensor
 from streaming_asr.text.features import piece_rows
 from training.text.labels import UNKNOWN
 from training.text.network import Shape
-from training.text.noise import Generator, Ints, Pauses, classes, disturb, neighbours, so_far
+from training.text.noise import Generator, Ints, Pauses, classes, disturb, so_far
 
 DISTURBED_SHARE: Final = 0.5
 """Of the sequences; the others are as they were written."""
@@ -35,14 +35,14 @@ class Lexicon:
     near: Ints
 
     @classmethod
-    def read(cls, path: Path, shape: Shape) -> Self:
-        """From `types.json` of `training.text.prepare`."""
-        listed = json.loads(path.read_text(encoding="utf-8"))
+    def read(cls, folder: Path, shape: Shape) -> Self:
+        """From the folder of `training.text.prepare`."""
+        listed = json.loads((folder / "types.json").read_text(encoding="utf-8"))
         types, seen = tuple(listed["types"]), listed["seen"]
         numbers = np.arange(1, len(types) + 1)
         own = np.where((numbers < shape.words) & (np.array(seen) > 1), numbers, 0)
         pieces = tuple(np.array(piece_rows(word, shape.pieces)) for word in types)
-        return cls(types, own, pieces, neighbours(types, seen))
+        return cls(types, own, pieces, np.load(folder / "near.npy"))
 
     @property
     def listed(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -85,9 +86,7 @@ def tell(
     for at, reading in enumerate(readings):
         looks = min(ahead, len(readings) - 1 - at)
         behind = classes[at + 1] if at + 1 < len(classes) else 0
-        judged = (
-            model.judge(reading, readings[at + looks], looks) if looks else model.judge(reading, pause=behind)
-        )
+        judged = model.judge(reading, readings[at + looks], looks) if looks else model.judge(reading, pause=behind)
         mark = MARKS.index(judged.mark)
         told.append(Told(mark, opens or judged.case != CASES[LOWER]))
         opens = mark in (STOP, QUESTION)
@@ -169,13 +168,15 @@ def spoken_scores(model: TextModel, manifest: Path, limit: int, ahead: int) -> d
     )
     return {
         f"written words ({len(pairs)} sentences)": score(tell(model, names, ahead), right),
-        f"recognized, {errors / len(names):.0%} errors": score(projected(tell(model, heard, ahead), heard, names), right),
+        f"recognized, {errors / len(names):.0%} errors": score(
+            projected(tell(model, heard, ahead), heard, names), right
+        ),
         "recognized, with pauses": score(projected(tell(model, heard, ahead, pauses), heard, names), right),
     }
 
 
 def _pauses(words: Sequence[Word]) -> list[float]:
-    gaps = [max(0.0, behind.start - before.end) for before, behind in zip(words, words[1:], strict=False)]
+    gaps = [max(0.0, behind.start - before.end) for before, behind in pairwise(words)]
     return [BETWEEN_RECORDINGS, *gaps][: len(words)]
 
 

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -61,7 +60,7 @@ def main() -> None:
     parser.add_argument("--language", default="en")
     options = parser.parse_args()
     network = read_network(options.run)
-    words = Lexicon.read(options.prepared / "types.json", network.shape).listed
+    words = Lexicon.read(options.prepared, network.shape).listed
     spellings = json.loads((options.prepared / "spellings.json").read_text(encoding="utf-8"))
     save(
         options.folder,

@@ -27,7 +27,7 @@ _QUOTES: Final = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', 
 _TOKEN: Final = re.compile(r"[A-Za-z](?:[A-Za-z']*[A-Za-z])?|\.{2,}|--+|(?<=\s)-(?=\s)|[.,;:!?]")
 _TITLES: Final = frozenset({"mr", "mrs", "ms", "dr", "st", "messrs", "jr", "sr", "prof", "rev", "hon", "capt", "col"})
 _QUESTION_WORDS: Final = frozenset(
-    "what what's who who's whose which where where's when when's why why's how how's is are am was were do does did"
+    "what what's who who's whose which where where's when when's why why's how how's is are am was were do does did"  # noqa: SIM905
     " can could will would shall should may have has had isn't aren't don't doesn't didn't can't".split()
 )
 

@@ -27,11 +27,11 @@ class Shape:
 
     words: int = 16_000
     pieces: int = 12_000
-    width: int = 96
-    memory: int = 160
+    width: int = 64
+    memory: int = 96
     blocks: int = 2
     kernel: int = 3
-    hidden: int = 64
+    hidden: int = 48
     lookaheads: int = 4
 
     def to_dict(self) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Reads text and transcripts for the text model: `python -m training.text.prepare FOLDER --text … --manifest …`.
 
-FOLDER receives `types.json`, every word that occurs, the most frequent first; `spellings.json`, the words that are
+FOLDER receives `types.json`, every word that occurs, the most frequent first; `near.npy`, words that
+may be heard for each; `spellings.json`, the words that are
 written in a way of their own; and per part (`train`, `dev`, `test`) one array of the words with their labels. The last
 lines of each file are held out, so that meetings, talks and books of the parts are not the same.
 """
@@ -22,6 +23,7 @@ from rich.console import Console
 
 from training.synthesize import read_text
 from training.text.labels import CAPITAL, UNKNOWN, Labelled, read_line
+from training.text.noise import neighbours
 
 TEST_SHARE: Final = 0.025
 DEV_SHARE: Final = 0.01
@@ -124,7 +126,8 @@ def main() -> None:
         for line in without_held_out(part["train"], held)
         for word in line
     ]
-    everything = [train, *([w for line in part[one] for w in line] for part in parts.values() for one in ("dev", "test"))]
+    others = [part[one] for part in parts.values() for one in ("dev", "test")]
+    everything = [train, *([word for line in lines for word in line] for lines in others)]
     counts = Counter(word.word for words in everything for word in words)
     seen = Counter(word.word for word in train)
     types = sorted(counts, key=lambda word: (-seen[word], word))
@@ -133,6 +136,7 @@ def main() -> None:
     for name, part in parts.items():
         for one in ("dev", "test"):
             np.save(options.folder / f"{one}-{name}.npy", to_array([w for line in part[one] for w in line], ids))
+    np.save(options.folder / "near.npy", neighbours(types, [seen[word] for word in types]))
     listed = {"types": types, "seen": [seen[word] for word in types]}
     (options.folder / "types.json").write_text(json.dumps(listed), encoding="utf-8")
     written = spellings(word for word in train if word.case != UNKNOWN)

@@ -1,10 +1,13 @@
-"""Trains the text model: `python -m training.text.train prepared/text runs/text`, on one core, a function of its seed."""
+"""Trains the text model: `python -m training.text.train prepared/text runs/text`.
+
+It takes one core, and is a function of its seed."""
 
 from __future__ import annotations
 
 import argparse
-import math
+import json
 import time as clock
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,33 +19,37 @@ from torch import Tensor
 
 from training.text.data import IGNORED, Batch, Lexicon, batches
 from training.text.network import MARKS, Network, Shape
-from training.text.noise import Pauses
+from training.text.noise import Ints, Pauses
 
 CASE_WEIGHT: Final = 0.5
+REPORT: Final = 100
+"""Steps between two lines and two saved states."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How long and how fast to learn; a sequence has `time` words."""
+    """How long and how fast to learn; a sequence has `time` words.
 
-    steps: int = 4400
+    The rate is constant but for the first and the last steps, so that a longer run goes on from a shorter one.
+    """
+
+    steps: int = 4000
     size: int = 32
     time: int = 96
     rate: float = 4e-3
     warm_up: int = 200
+    cool_down: int = 300
     seed: int = 1
 
     def rate_at(self, step: int) -> float:
-        """The learning rate: up in a line, then down to nothing along a cosine."""
-        if step < self.warm_up:
-            return self.rate * (step + 1) / self.warm_up
-        return self.rate * 0.5 * (1 + math.cos(math.pi * (step - self.warm_up) / (self.steps - self.warm_up)))
+        """The learning rate: up in a line, then constant, down to nothing in a line."""
+        return self.rate * min(1.0, (step + 1) / self.warm_up, (self.steps - step) / self.cool_down)
 
 
-def loss_of(network: Network, batch: Batch) -> Tensor:
-    """The mean over look aheads of the cross entropy of marks and of cases."""
+def loss_of(network: Network, batch: Batch, lookaheads: Sequence[int]) -> Tensor:
+    """The mean over some look aheads of the cross entropy of marks and of cases."""
     vectors = network.embed(batch.words, batch.pieces, batch.offsets)[batch.places]
-    logits = network(vectors, batch.pauses, batch.going_on)
+    logits = network(vectors, batch.pauses, batch.going_on, lookaheads)
     total = torch.zeros(())
     for one in logits:
         marks, cases = batch.marks[: len(one)].flatten(), batch.cases[: len(one)].flatten()
@@ -51,46 +58,86 @@ def loss_of(network: Network, batch: Batch) -> Tensor:
     return total / len(logits)
 
 
-def train(network: Network, lexicon: Lexicon, rows: np.ndarray, pauses: Pauses, plan: Plan) -> Network:  # type: ignore[type-arg]
-    """Learns; prints the loss as it goes."""
-    decayed = [one for one in network.parameters() if one.ndim > 1]
-    others = [one for one in network.parameters() if one.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)
-    )
-    generator = np.random.default_rng(plan.seed)
-    began, recent = clock.monotonic(), 0.0
-    stream = batches(rows, lexicon, pauses, time=plan.time, size=plan.size, steps=plan.steps, generator=generator)
-    for step, batch in enumerate(stream):
-        for group in optimizer.param_groups:
-            group["lr"] = plan.rate_at(step)
-        loss = loss_of(network, batch)
-        optimizer.zero_grad(set_to_none=True)
+class Run:
+    """A network that learns, and all that the next step depends on."""
+
+    def __init__(self, network: Network, plan: Plan) -> None:
+        decayed = [one for one in network.parameters() if one.ndim > 1]
+        others = [one for one in network.parameters() if one.ndim <= 1]
+        self.network = network
+        self.plan = plan
+        self.step = 0
+        self.generator = np.random.default_rng(plan.seed)
+        self._optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)
+        )
+
+    def learn(self, batch: Batch) -> float:
+        """One step; gives the loss before it."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.plan.rate_at(self.step)
+        # Turns need no look ahead; of the others one at a time is enough.
+        longest = self.network.shape.lookaheads - 1
+        loss = loss_of(self.network, batch, (0, 1 + self.step % longest))
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        recent += loss.item()
-        if (step + 1) % 50 == 0:
-            print(f"step {step + 1}: loss {recent / 50:.4f}, {clock.monotonic() - began:.0f} s", flush=True)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._optimizer.step()
+        self.step += 1
+        return loss.item()
+
+    def save(self, folder: Path) -> None:
+        """Keep the run, so that it can go on; an older one stays until this one is whole."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "shape": self.network.shape.to_dict(),
+            "weights": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "generator": json.dumps(self.generator.bit_generator.state),
+            "step": self.step,
+        }
+        torch.save(state, folder / "network.new")
+        (folder / "network.new").replace(folder / "network.pt")
+
+    def restore(self, folder: Path) -> None:
+        """Go on where `save` was called last."""
+        state = torch.load(folder / "network.pt", weights_only=True)
+        self.network.load_state_dict(state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.generator.bit_generator.state = json.loads(state["generator"])
+        self.step = state["step"]
+
+
+def train(run: Run, lexicon: Lexicon, rows: Ints, pauses: Pauses, folder: Path) -> None:
+    """Learns to the end of the plan; prints the loss as it goes, and saves the run now and then."""
+    plan, recent = run.plan, 0.0
+    began = clock.process_time()
+    left = plan.steps - run.step
+    for batch in batches(rows, lexicon, pauses, time=plan.time, size=plan.size, steps=left, generator=run.generator):
+        recent += run.learn(batch)
+        if run.step % REPORT == 0:
+            print(f"step {run.step}: loss {recent / REPORT:.4f}, {clock.process_time() - began:.0f} s", flush=True)
             recent = 0.0
-    return network
+            run.save(folder)
+    run.save(folder)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("prepared", type=Path, help="the folder of training.text.prepare, with pauses.json")
-    parser.add_argument("target", type=Path, help="a folder for network.pt")
+    parser.add_argument("target", type=Path, help="a folder for network.pt; a run that is there goes on")
     parser.add_argument("--steps", type=int, default=Plan().steps)
     options = parser.parse_args()
     torch.set_num_threads(1)
     plan, shape = Plan(steps=options.steps), Shape()
     torch.manual_seed(plan.seed)
-    lexicon = Lexicon.read(options.prepared / "types.json", shape)
+    run = Run(Network(shape), plan)
+    if (options.target / "network.pt").exists():
+        run.restore(options.target)
+    lexicon = Lexicon.read(options.prepared, shape)
     rows = np.load(options.prepared / "train.npy")
-    network = train(Network(shape), lexicon, rows, Pauses.read(options.prepared / "pauses.json"), plan)
-    options.target.mkdir(parents=True, exist_ok=True)
-    torch.save({"shape": shape.to_dict(), "weights": network.state_dict()}, options.target / "network.pt")
+    train(run, lexicon, rows, Pauses.read(options.prepared / "pauses.json"), options.target)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,8 @@ class NativeCodec:
                 asked = tuple(replace(entry, words=()) for entry in asked)
             event = replace(event, alternatives=asked)
         if isinstance(event, FinalEvent | Partial) and not self._options.word_times:
-            event = replace(event, words=())
+            formatted = event.formatted and replace(event.formatted, words=())
+            event = replace(event, words=(), formatted=formatted)
         return event
 
     def _acknowledgement(self, outcome: Outcome) -> list[Send]:

@@ -109,6 +109,7 @@ class ModelRecognition:
             partials=start.partials,
             partial_interval_ms=start.partial_interval_ms,
             alternatives=start.alternatives,
+            formatted=start.formatted,
             first_sample=first_sample,
             first_utterance=first_utterance,
             **self._options,
