@@ -40,7 +40,7 @@ def random_model(folder: Path, *, seed: int = 0, language: str = "en") -> TextMo
             f"block{block}_bias": draw(3 * MEMORY),
             f"block{block}_outward": draw(WIDTH, MEMORY),
         }
-    weights = {}
+    weights: dict[str, np.ndarray] = {}  # type: ignore[type-arg]
     for name, values in plain.items():
         weights |= packed(name, values, as_bytes=False)
     weights |= packed("words", draw(len(WORDS) + 1, WIDTH), as_bytes=True)

@@ -25,30 +25,27 @@ def read_network(run: Path) -> Network:
 
 def to_arrays(network: Network) -> dict[str, npt.NDArray[Any]]:
     """The weights by the names that `streaming_asr.text.model` knows, packed."""
-    shape = network.shape
+    shape, state = network.shape, network.state_dict()
+    lookaheads = range(shape.lookaheads)
     plain: dict[str, torch.Tensor] = {
-        "pauses": network.pauses.weight,
-        "going_on": network.going_on.weight,
-        "gain": network.norm.weight,
-        "here": network.here.weight.view(shape.lookaheads, shape.hidden, shape.width),
-        "here_bias": network.here.bias.view(shape.lookaheads, shape.hidden),
-        "ahead": torch.stack([one.weight for one in network.ahead]),
-        "heads": torch.stack([one.weight for one in network.heads]),
-        "head_biases": torch.stack([one.bias for one in network.heads]),
+        "pauses": state["pauses.weight"],
+        "going_on": state["going_on.weight"],
+        "gain": state["norm.weight"],
+        "here": state["here.weight"].view(shape.lookaheads, shape.hidden, shape.width),
+        "here_bias": state["here.bias"].view(shape.lookaheads, shape.hidden),
+        "ahead": torch.stack([state[f"ahead.{one}.weight"] for one in lookaheads[:-1]]),
+        "heads": torch.stack([state[f"heads.{one}.weight"] for one in lookaheads]),
+        "head_biases": torch.stack([state[f"heads.{one}.bias"] for one in lookaheads]),
     }
-    for number, block in enumerate(network.blocks):
-        plain |= {
-            f"block{number}_gain": block.norm.weight,
-            f"block{number}_taps": block.taps,
-            f"block{number}_inward": block.inward.weight,
-            f"block{number}_bias": block.inward.bias,
-            f"block{number}_outward": block.outward.weight,
-        }
+    names = {"gain": "norm.weight", "taps": "taps", "inward": "inward.weight", "bias": "inward.bias"}
+    for number in range(shape.blocks):
+        for name, here in (names | {"outward": "outward.weight"}).items():
+            plain[f"block{number}_{name}"] = state[f"blocks.{number}.{here}"]
     arrays: dict[str, npt.NDArray[Any]] = {}
     for name, tensor in plain.items():
-        arrays |= packed(name, tensor.detach().numpy(), as_bytes=False)
-    arrays |= packed("words", network.words.weight.detach().numpy(), as_bytes=True)
-    return arrays | packed("pieces", network.pieces.weight.detach().numpy(), as_bytes=True)
+        arrays |= packed(name, tensor.numpy(), as_bytes=False)
+    arrays |= packed("words", state["words.weight"].numpy(), as_bytes=True)
+    return arrays | packed("pieces", state["pieces.weight"].numpy(), as_bytes=True)
 
 
 def main() -> None:

@@ -97,10 +97,10 @@ def spellings(words: Iterable[Labelled]) -> dict[str, str]:
         if word.case == CAPITAL:
             counts.setdefault(word.word, Counter())[word.written] += 1
     chosen = {}
-    for word, written in counts.items():
+    for name, written in counts.items():
         best, count = written.most_common(1)[0]
-        if len(word) > 1 and best != word.capitalize() and count >= 3 and count >= 0.7 * written.total():
-            chosen[word] = best
+        if len(name) > 1 and best != name.capitalize() and count >= 3 and count >= 0.7 * written.total():
+            chosen[name] = best
     return dict(sorted(chosen.items()))
 
 
