@@ -31,6 +31,11 @@ class Transcript:
         return " ".join(final.text for final in self.utterances)
 
     @property
+    def formatted(self) -> str:
+        """All that was said, in one line, as one reads it: with marks, capitals and figures, if a text model is there."""
+        return " ".join(final.readable.text for final in self.utterances)
+
+    @property
     def words(self) -> tuple[Word, ...]:
         """All words, with their times in seconds."""
         return tuple(word for final in self.utterances for word in final.words)
