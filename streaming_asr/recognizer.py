@@ -99,6 +99,7 @@ class StreamOptions(TypedDict, total=False):
     partial_interval_ms: float
     alternatives: int
     minimum_evidence: float | None
+    formatted: FormatOptions | bool
 
 
 class Recognizer:

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from streaming_asr import SAMPLE_RATE, Recognizer, Word
 from streaming_asr import Final as FinalEvent
-from streaming_asr import Recognizer, Word
 from streaming_asr.endpointing import EndpointOptions
 from training.prepare import read_audio
 from training.text.labels import COMMA, QUESTION, STOP, read_line
@@ -53,7 +53,9 @@ def read_manifest(manifest: Path, collections: Sequence[str], part: str, limit: 
 
 def recognize(recognizer: Recognizer, path: Path) -> list[Word]:
     """The words of a recording with their times."""
-    stream = recognizer.stream(endpoint=EndpointOptions(trailing_silence_ms=None), partials=False)
+    stream = recognizer.stream(
+        sample_rate=SAMPLE_RATE, endpoint=EndpointOptions(trailing_silence_ms=None), partials=False
+    )
     events = [*stream.push(read_audio(path)), *stream.finish()]
     return [word for event in events if isinstance(event, FinalEvent) for word in event.words]
 
