@@ -32,7 +32,7 @@ class Transcript:
 
     @property
     def formatted(self) -> str:
-        """All that was said, in one line, as one reads it: with marks, capitals and figures, if a text model is there."""
+        """All that was said, in one line, with marks, capitals and figures if a text model is there."""
         return " ".join(final.readable.text for final in self.utterances)
 
     @property
