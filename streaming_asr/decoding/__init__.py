@@ -4,6 +4,7 @@ from streaming_asr.decoding.alphabet import Alphabet
 from streaming_asr.decoding.arpa import read_arpa
 from streaming_asr.decoding.beam import BeamSearch
 from streaming_asr.decoding.confidence import frame_confidence, spoken_frames, word_confidence
+from streaming_asr.decoding.ctcdecoder import BeamSearchDecoderCTC, OutputBeam, build_ctcdecoder
 from streaming_asr.decoding.greedy import GreedySearch
 from streaming_asr.decoding.hotwords import DEFAULT_WEIGHT, Hotwords
 from streaming_asr.decoding.language_model import (
@@ -11,8 +12,8 @@ from streaming_asr.decoding.language_model import (
     LanguageModel,
     LanguageModelOptions,
     NgramLanguageModel,
-    load_language_model,
 )
+from streaming_asr.decoding.language_model_files import load_language_model
 from streaming_asr.decoding.ngrams import Ngrams
 from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, Search
 
@@ -21,6 +22,7 @@ __all__ = [
     "Alphabet",
     "Beam",
     "BeamSearch",
+    "BeamSearchDecoderCTC",
     "BeamWord",
     "GreedySearch",
     "HotwordInput",
@@ -30,7 +32,9 @@ __all__ = [
     "LanguageModelOptions",
     "NgramLanguageModel",
     "Ngrams",
+    "OutputBeam",
     "Search",
+    "build_ctcdecoder",
     "frame_confidence",
     "load_language_model",
     "read_arpa",

@@ -5,6 +5,7 @@ Format: https://www.speech.sri.com/projects/srilm/manpages/ngram-format.5.html
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,12 @@ def read_arpa_words(path: Path) -> list[str]:
         return _Reader(file).words()
 
 
+def read_arpa_contexts(path: Path) -> list[str]:
+    """The words in an ARPA file, "<s>" among them, that have a backoff weight: what pyctcdecode takes for known."""
+    with _opened(path) as file:
+        return _Reader(file).contexts()
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
@@ -64,6 +71,11 @@ class _Reader:
         self._section(1, self._counts()[0])
         return [word for word in self._numbers if word not in MARKS]
 
+    def contexts(self) -> list[str]:
+        numbers, _, backoff = self._section(1, self._counts()[0], missing=math.nan)
+        names = list(self._numbers)
+        return [names[number] for number in numbers[~np.isnan(backoff), 0]]
+
     def _counts(self) -> list[int]:
         r"""The numbers below `\data\`, up to the empty line behind them."""
         self._expect(_DATA)
@@ -79,8 +91,11 @@ class _Reader:
             raise ValueError("it counts no n-grams")
         return counts
 
-    def _section(self, order: int, count: int) -> tuple[Integers, Reals, Reals]:
-        """The n-grams of one order: numbers of their words (n-grams, order), log10 and backoff (n-grams,)."""
+    def _section(self, order: int, count: int, missing: float = 0.0) -> tuple[Integers, Reals, Reals]:
+        """The n-grams of one order: numbers of their words (n-grams, order), log10 and backoff (n-grams,).
+
+        An n-gram without a backoff weight has the `missing` one.
+        """
         self._expect(f"\\{order}-grams:")
         numbers, log10, backoff = array("i"), array("f"), array("f")
         for line, text in islice(self._lines, count):
@@ -89,7 +104,7 @@ class _Reader:
                 raise ValueError(f"line {line} has {len(fields)} fields; a {order}-gram has {order + 1} or {order + 2}")
             try:
                 log10.append(float(fields[0]))
-                backoff.append(float(fields[order + 1]) if len(fields) == order + 2 else 0.0)
+                backoff.append(float(fields[order + 1]) if len(fields) == order + 2 else missing)
                 numbers.extend(self._number(_text(word), order) for word in fields[1 : order + 1])
             except ValueError as error:
                 raise ValueError(f"line {line}: {error}") from error

@@ -1,8 +1,8 @@
 """Beam search over CTC frames that keeps its state between pushes.
 
-Beams and their scores equal those of pyctcdecode 0.5.0's `decode_beams` on all frames at once (history pruning off),
-for any cut of the frames. How they are kept is different: what a beam has read is a shared, interned object (see
-`histories`), so a step costs the same however long the utterance is.
+Beams and their scores equal those of pyctcdecode 0.5.0's `decode_beams` on all frames at once, for any cut of
+the frames. How they are kept is different: what a beam has read is a shared, interned object (see
+`word_histories`), so a step costs the same however long the utterance is.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import numpy as np
 from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding.alphabet import Alphabet
 from streaming_asr.decoding.frames import check_log_probs, clip_log_probs, scan_frames
-from streaming_asr.decoding.histories import (
-    History,
-    HistoryTree,
-    Reading,
-    Spans,
-    Text,
+from streaming_asr.decoding.hotwords import Hotwords
+from streaming_asr.decoding.language_model import LanguageModel
+from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput
+from streaming_asr.decoding.word_histories import (
+    Hypothesis,
+    Prefix,
+    WordFrames,
+    WordHistory,
+    WordHistoryTree,
     ancestor,
     shared_history,
     words_of,
 )
-from streaming_asr.decoding.hotwords import Hotwords
-from streaming_asr.decoding.language_model import LanguageModel
-from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput
 from streaming_asr.errors import OptionError, StreamClosedError
 
 _SEPARATION: Final = 1e-6
@@ -48,6 +48,9 @@ class BeamSearch:
         beam_prune_logp: beams further than this below the best are dropped; natural logarithm, at most 0.
         token_min_logp: tokens below this are not tried, unless they are the most probable of their frame.
         start: `language_model_state` of an earlier search, whose words then count as context.
+        history_words: of beams that agree in this many last complete words, the unfinished word and the last token,
+            only the best is kept; None keeps all. pyctcdecode's history pruning is a language model's order less one,
+            and at least 1.
 
     Raises OptionError for values that cannot work.
     """
@@ -62,15 +65,18 @@ class BeamSearch:
         beam_prune_logp: float = -10.0,
         token_min_logp: float = -5.0,
         start: Any = None,
+        history_words: int | None = None,
     ) -> None:
-        _check_options(beam_width, beam_prune_logp, token_min_logp)
+        _check_options(beam_width, beam_prune_logp, token_min_logp, history_words)
         self.alphabet: Final = alphabet
         self._width = beam_width
         self._prune = beam_prune_logp
         self._token_min = token_min_logp
         self._is_blank = np.array([not label for label in alphabet.labels])
         self._language_model = language_model
-        self._tree = HistoryTree(language_model, Hotwords.of(hotwords, alphabet), start=start)
+        self._history_words = history_words or 0
+        given = Hotwords.of(hotwords, alphabet)
+        self._tree = WordHistoryTree(language_model, given, start=start, last_words=self._history_words)
         self._frames = 0
         self._break_next = False
         self._distinct = True
@@ -79,7 +85,7 @@ class BeamSearch:
         # The live beams, best first, and what they are ordered by. The lists are replaced, never changed in place, so
         # that a shallow copy of the search is a fork.
         no_token = len(alphabet.labels)
-        self._beams: list[Reading] = [(0.0, (self._tree.root, ""), no_token, None, -1, -1)]
+        self._beams: list[Hypothesis] = [(0.0, (self._tree.root, ""), no_token, None, -1, -1)]
         self._totals = [0.0]
 
     @property
@@ -91,6 +97,11 @@ class BeamSearch:
     def live(self) -> int:
         """How many beams there are now; a frame costs in proportion to them, whatever was read before."""
         return len(self._beams)
+
+    @property
+    def histories(self) -> int:
+        """How many sequences of words are kept; memory follows them, and they follow the live beams."""
+        return self._tree.size
 
     @property
     def hotwords(self) -> Hotwords:
@@ -134,16 +145,16 @@ class BeamSearch:
         The first `skip` words of each are left out of text and words.
         """
         self._refuse_if_finished()
-        merged: dict[History | Text, tuple[float, float, Reading]] = {}
+        merged: dict[WordHistory | Prefix, tuple[float, float, Hypothesis]] = {}
         for beam, total in zip(self._beams, self._totals, strict=True):
-            key = self._tree.known(beam[1]) or beam[1]
+            key = self._tree.existing(beam[1]) or beam[1]
             if key in merged:
-                logit, bonus, first = merged[key]
-                merged[key] = (_log_sum(logit, beam[0]), bonus, first)
+                logit, extra_score, first = merged[key]
+                merged[key] = (_log_sum(logit, beam[0]), extra_score, first)
             else:
                 merged[key] = (beam[0], total - beam[0], beam)
         best = sorted(merged.values(), key=lambda entry: entry[0] + entry[1], reverse=True)[:limit]
-        return [_told(beam, logit, logit + bonus, skip) for logit, bonus, beam in best]
+        return [_as_beam(beam, logit, logit + extra_score, skip) for logit, extra_score, beam in best]
 
     def agreed(self, skip: int = 0) -> tuple[BeamWord, ...]:
         """The complete words that all live beams share, from their first on, with the best beam's frames.
@@ -153,8 +164,8 @@ class BeamSearch:
         """
         self._refuse_if_finished()
         shared = shared_history(self._histories())
-        _, text, _, spans, _, _ = self._beams[0]
-        return tuple(_words(text[0], spans, skip)[: max(0, shared.depth - skip)])
+        _, prefix, _, frames, _, _ = self._beams[0]
+        return tuple(_words(prefix[0], frames, skip)[: max(0, shared.depth - skip)])
 
     def hold(self, words: Sequence[str]) -> None:
         """Drop every beam that does not begin with these complete words; they begin every later result.
@@ -177,14 +188,15 @@ class BeamSearch:
         Words that all live beams share keep what they earned; words still open are scored anew.
         """
         self._refuse_if_finished()
-        trunk = shared_history(self._histories())
-        tree = HistoryTree(self._language_model, Hotwords.of(hotwords, self.alphabet), trunk=trunk)
-        beams: list[Reading] = []
-        for logit, (history, part), last, spans, start, end in self._beams:
+        base = shared_history(self._histories())
+        given = Hotwords.of(hotwords, self.alphabet)
+        tree = WordHistoryTree(self._language_model, given, base=base, last_words=self._history_words)
+        beams: list[Hypothesis] = []
+        for logit, (history, part), last, frames, start, end in self._beams:
             regrown = tree.root
-            for word in words_of(history, trunk.depth):
-                regrown = tree.closed((regrown, word))
-            beams.append((logit, (regrown, part), last, spans, start, end))
+            for word in words_of(history, base.depth):
+                regrown = tree.completed((regrown, word))
+            beams.append((logit, (regrown, part), last, frames, start, end))
         self._tree = tree
         self._select(beams)
 
@@ -195,15 +207,17 @@ class BeamSearch:
         """
         self._refuse_if_finished()
         self._finished = True
-        ended: dict[History, Reading] = {}
+        ended: dict[WordHistory, Hypothesis] = {}
         for beam in self._beams:
-            closed = self._tree.closed(beam[1])
-            ended[closed] = _added(ended[closed], beam) if closed in ended else beam
+            completed = self._tree.completed(beam[1])
+            ended[completed] = _merged(ended[completed], beam) if completed in ended else beam
         beams = list(ended.values())
         beams, totals = self._best(beams, self._tree.final_totals(beams))
-        self._state = self._tree.closed(beams[0][1]).state
+        self._state = self._tree.completed(beams[0][1]).state
         best = list(zip(beams, totals, strict=True))[:limit]
-        return [_told(beam, beam[0], total, finished=True) for beam, total in best]
+        return [
+            _as_beam(beam, beam[0], total, finished=True, state=self._tree.final_state(beam[1])) for beam, total in best
+        ]
 
     # One frame after the other.
 
@@ -232,8 +246,8 @@ class BeamSearch:
             logits = [logit + score for logit in logits]
         blank = self.alphabet.blank
         self._beams = [
-            (logit, text, blank, spans, start, end)
-            for logit, (_, text, _, spans, start, end) in zip(logits, self._beams, strict=True)
+            (logit, prefix, blank, frames, start, end)
+            for logit, (_, prefix, _, frames, start, end) in zip(logits, self._beams, strict=True)
         ]
         self._totals = self._tree.totals(self._beams)
         self._frames += len(scores)
@@ -241,71 +255,82 @@ class BeamSearch:
     def _step(self, tokens: list[int], scores: list[float]) -> None:
         """Read one frame: extend every beam by every candidate, add up equal readings, keep the best."""
         alphabet = self.alphabet
-        # Equal texts can only come from the same token, so each has its own dictionary.
-        found: dict[int, dict[Text, Reading]] = {}
+        # Equal prefixes can only come from the same token, so each has its own dictionary.
+        found: dict[int, dict[Prefix, Hypothesis]] = {}
         for token, score in zip(tokens, scores, strict=True):
             symbol = alphabet.symbols[token]
             into = found.setdefault(symbol, {})
             if symbol == alphabet.blank:
-                self._rest(symbol, score, into)
+                self._extend_by_blank(symbol, score, into)
             elif alphabet.opens[symbol] or self._break_next:
-                self._begin_words(symbol, score, into)
+                self._start_words(symbol, score, into)
             else:
-                self._spell(symbol, score, into)
+                self._extend_words(symbol, score, into)
         self._frames += 1
         self._distinct = len(found) == 1
         self._select([beam for beams in found.values() for beam in beams.values()])
 
-    # In these three loops equal texts are added up, and the last one gives the frames, as in pyctcdecode.
+    # In these three loops equal prefixes are added up, and the last one gives the frames, as in pyctcdecode.
 
-    def _rest(self, blank: int, score: float, found: dict[Text, Reading]) -> None:
+    def _extend_by_blank(self, blank: int, score: float, found: dict[Prefix, Hypothesis]) -> None:
         """Extend every beam by blank."""
         insert = found.setdefault
-        for logit, text, _, spans, start, end in self._beams:
-            beam = (logit + score, text, blank, spans, start, end)
-            first = insert(text, beam)
+        for logit, prefix, _, frames, start, end in self._beams:
+            beam = (logit + score, prefix, blank, frames, start, end)
+            first = insert(prefix, beam)
             if first is not beam:
-                found[text] = _added(first, beam)
+                found[prefix] = _merged(first, beam)
 
-    def _spell(self, token: int, score: float, found: dict[Text, Reading]) -> None:
+    def _extend_words(self, token: int, score: float, found: dict[Prefix, Hypothesis]) -> None:
         """Extend every beam by a token that goes on with the word, or repeats the last token."""
         label = self.alphabet.labels[token]
         frame = self._frames
         behind = frame + 1
         insert = found.setdefault
-        for logit, text, last, spans, start, _ in self._beams:
+        for logit, prefix, last, frames, start, _ in self._beams:
             if last != token:
-                text = (text[0], text[1] + label)
+                prefix = (prefix[0], prefix[1] + label)
                 if start < 0:
                     start = frame
-            beam = (logit + score, text, token, spans, start, behind)
-            first = insert(text, beam)
+            beam = (logit + score, prefix, token, frames, start, behind)
+            first = insert(prefix, beam)
             if first is not beam:
-                found[text] = _added(first, beam)
+                found[prefix] = _merged(first, beam)
 
-    def _begin_words(self, token: int, score: float, found: dict[Text, Reading]) -> None:
+    def _start_words(self, token: int, score: float, found: dict[Prefix, Hypothesis]) -> None:
         """Extend every beam by a token that begins a word for all beams, or, behind a piece like "▁⁇▁", for one."""
         alphabet, frame = self.alphabet, self._frames
         begun = (frame, frame + 1) if alphabet.is_bpe else (-1, -1)
-        for logit, text, last, spans, start, end in self._beams:
+        for logit, prefix, last, frames, start, end in self._beams:
             if last == token:
                 end = frame + 1
             elif alphabet.opens[token] or self._break_next:
                 self._break_next = alphabet.closes[token]
-                spans = (spans, start, end) if text[1] else spans
-                text = (self._tree.closed(text), alphabet.pieces[token])
+                frames = (frames, start, end) if prefix[1] else frames
+                prefix = (self._tree.completed(prefix), alphabet.pieces[token])
                 start, end = begun
             else:
-                text = (text[0], text[1] + alphabet.labels[token])
+                prefix = (prefix[0], prefix[1] + alphabet.labels[token])
                 start, end = frame if start < 0 else start, frame + 1
-            beam = (logit + score, text, token, spans, start, end)
-            found[text] = _added(found[text], beam) if text in found else beam
+            beam = (logit + score, prefix, token, frames, start, end)
+            found[prefix] = _merged(found[prefix], beam) if prefix in found else beam
 
-    def _select(self, beams: list[Reading]) -> None:
+    def _select(self, beams: list[Hypothesis]) -> None:
         """Keep the best of these beams, best first, equal ones in their order."""
         self._beams, self._totals = self._best(beams, self._tree.totals(beams))
+        if self._history_words and len(self._beams) > 1:
+            self._drop_alike()
 
-    def _best(self, beams: list[Reading], totals: list[float]) -> tuple[list[Reading], list[float]]:
+    def _drop_alike(self) -> None:
+        """Of beams that no later frame can tell apart, keep the best."""
+        symbols = self.alphabet.symbols
+        first: dict[tuple[tuple[str, ...], str, int], int] = {}
+        for index, (_, (history, part), last, *_) in enumerate(self._beams):
+            first.setdefault((history.last_words, part, symbols[last]), index)
+        self._beams = [self._beams[index] for index in first.values()]
+        self._totals = [self._totals[index] for index in first.values()]
+
+    def _best(self, beams: list[Hypothesis], totals: list[float]) -> tuple[list[Hypothesis], list[float]]:
         if len(beams) == 1:
             return beams, totals
         order = sorted(range(len(beams)), key=totals.__getitem__, reverse=True)[: self._width]
@@ -314,7 +339,7 @@ class BeamSearch:
             order.pop()
         return [beams[index] for index in order], [totals[index] for index in order]
 
-    def _histories(self) -> set[History]:
+    def _histories(self) -> set[WordHistory]:
         return {beam[1][0] for beam in self._beams}
 
     def _refuse_if_finished(self) -> None:
@@ -322,13 +347,15 @@ class BeamSearch:
             raise StreamClosedError("the search was finished; make a new one")
 
 
-def _check_options(beam_width: int, beam_prune_logp: float, token_min_logp: float) -> None:
+def _check_options(beam_width: int, beam_prune_logp: float, token_min_logp: float, history_words: int | None) -> None:
     if isinstance(beam_width, bool) or not isinstance(beam_width, int) or beam_width < 1:
         raise OptionError(f"beam_width is {beam_width!r}; it must be a whole number of at least 1")
     if not beam_prune_logp <= 0:
         raise OptionError(f"beam_prune_logp is {beam_prune_logp!r}; it is a natural logarithm and must be at most 0")
     if not token_min_logp <= 0:
         raise OptionError(f"token_min_logp is {token_min_logp!r}; it is a natural logarithm and must be at most 0")
+    if history_words is not None and (type(history_words) is not int or history_words < 1):
+        raise OptionError(f"history_words is {history_words!r}; it must be a whole number of at least 1, or None")
 
 
 def _log_sum(one: float, other: float) -> float:
@@ -337,25 +364,29 @@ def _log_sum(one: float, other: float) -> float:
     return upper + math.log(1 + math.exp(lower - upper))
 
 
-def _added(first: Reading, beam: Reading) -> Reading:
-    """Two beams of one text as one, with the frames of the second."""
+def _merged(first: Hypothesis, beam: Hypothesis) -> Hypothesis:
+    """Two beams of one prefix as one, with the frames of the second."""
     return (_log_sum(first[0], beam[0]), *beam[1:])
 
 
-def _words(history: History, spans: Spans, skip: int) -> list[BeamWord]:
+def _words(history: WordHistory, frames: WordFrames, skip: int) -> list[BeamWord]:
     """The words of a history behind its first `skip`, with their frames."""
     words = []
-    node: History | None = history
-    while node is not None and node.depth > skip and spans is not None:
-        words.append(BeamWord(node.word, spans[1], spans[2]))
-        spans, node = spans[0], node.parent
+    node: WordHistory | None = history
+    while node is not None and node.depth > skip and frames is not None:
+        words.append(BeamWord(node.word, frames[1], frames[2]))
+        frames, node = frames[0], node.parent
     return words[::-1]
 
 
-def _told(beam: Reading, logit_score: float, score: float, skip: int = 0, *, finished: bool = False) -> Beam:
-    _, (history, part), _, spans, start, end = beam
-    words = _words(history, spans, skip)
+def _as_beam(
+    beam: Hypothesis, logit_score: float, score: float, skip: int = 0, *, finished: bool = False, state: Any = None
+) -> Beam:
+    _, (history, part), _, frames, start, end = beam
+    words = _words(history, frames, skip)
     if part and history.depth >= skip:
         words.append(BeamWord(part, start, end))
     text = " ".join(word.text for word in words)
-    return Beam(text, tuple(words), score, logit_score, unfinished=bool(part) and not finished)
+    return Beam(
+        text, tuple(words), score, logit_score, unfinished=bool(part) and not finished, language_model_state=state
+    )

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from streaming_asr.audio.samples import FloatArray
 from streaming_asr.errors import OptionError
 
-LOWEST_LOG_PROB: Final = math.log(1e-15)
-"""Lower values count as this one, as in pyctcdecode."""
+LOWEST_PROB: Final = 1e-15
+"""Lower probabilities count as this one, as in pyctcdecode."""
+
+LOWEST_LOG_PROB: Final = math.log(LOWEST_PROB)
 
 
 BusyFrame: TypeAlias = tuple[int, list[int], list[float]]

@@ -19,7 +19,7 @@ class Hotwords:
     Each word of a hotword earns its weight where it stands as a whole word, and while it is being spelled the share of
     its letters read so far, as in pyctcdecode. Where several hotwords begin alike, the one that gives most counts: with
     equal weights the shortest. A hotword is spelled in the case that the alphabet has. One that cannot be spelled is
-    left out as a whole and reported.
+    left out as a whole and reported. Without an alphabet, hotwords are taken as they are.
 
     Attributes:
         taken: the hotwords in force, as they were given.
@@ -30,12 +30,13 @@ class Hotwords:
 
     __slots__ = ("_prefixes", "taken", "uniform", "unspellable", "weights")
 
-    def __init__(self, hotwords: Mapping[str, float] | Iterable[str] | None, alphabet: Alphabet) -> None:
+    def __init__(self, hotwords: Mapping[str, float] | Iterable[str] | None, alphabet: Alphabet | None) -> None:
         asked = _as_weights(hotwords)
-        spelled = {phrase: [alphabet.recase(word) for word in phrase.split()] for phrase in asked}
+        recase = (lambda word: word) if alphabet is None else alphabet.recase
+        spelled = {phrase: [recase(word) for word in phrase.split()] for phrase in asked}
         self.taken: Final = tuple(phrase for phrase, words in spelled.items() if None not in words)
         self.unspellable: Final[Mapping[str, str]] = {
-            phrase: _lacking(phrase, alphabet) for phrase, words in spelled.items() if None in words
+            phrase: _lacking(phrase, alphabet) for phrase, words in spelled.items() if alphabet and None in words
         }
         weights: dict[str, float] = {}
         for phrase in self.taken:

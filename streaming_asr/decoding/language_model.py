@@ -7,17 +7,13 @@ offset for each unknown one.
 from __future__ import annotations
 
 import bisect
-import json
-import logging
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
-from streaming_asr.decoding.alphabet import Alphabet
-from streaming_asr.decoding.arpa import is_arpa, read_arpa, read_arpa_words
-from streaming_asr.decoding.ngrams import END, SUFFIX, Ngrams
+from streaming_asr.decoding.ngrams import END, Ngrams
 from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
 
 Case: TypeAlias = Literal["as is", "lower", "upper"]
@@ -31,9 +27,6 @@ _PARTIAL_SCORES: Final = 65_536
 """Scores of unfinished words that a model remembers for all its searches; when there are more, all are forgotten."""
 
 _SAMPLE: Final = 5_000
-_MODEL_SUFFIXES: Final = (SUFFIX, ".arpa", ".bin", ".binary", ".klm")
-
-_logger = logging.getLogger(__name__)
 
 
 class LanguageModel(Protocol):
@@ -87,6 +80,11 @@ class Vocabulary:
     def __contains__(self, word: str) -> bool:
         return word in self._words
 
+    @property
+    def words(self) -> list[str]:
+        """The words in alphabetical order."""
+        return self._sorted
+
     def begins(self, part: str) -> bool:
         """Whether some word begins with these letters."""
         place = bisect.bisect_left(self._sorted, part)
@@ -105,6 +103,7 @@ class NgramLanguageModel:
         unigrams: the known words, in the model's case; None if they cannot be told, which decodes worse.
         options: weights.
         case: how the words of the alphabet are turned into the model's.
+        file: where the n-grams were read from; None if that is not known.
     """
 
     def __init__(
@@ -113,12 +112,24 @@ class NgramLanguageModel:
         unigrams: Iterable[str] | None,
         options: LanguageModelOptions | None = None,
         case: Case = "as is",
+        file: Path | None = None,
     ) -> None:
         self.options: Final = options or LanguageModelOptions()
         self.case: Final = case
         self.vocabulary: Final = None if unigrams is None else Vocabulary(word for word in unigrams if word in ngrams)
+        self.file: Final = file
         self._ngrams = ngrams
         self._partial: dict[str, float] = {}
+
+    @property
+    def order(self) -> int:
+        """Words of the longest n-grams."""
+        return self._ngrams.order
+
+    def with_options(self, options: LanguageModelOptions) -> NgramLanguageModel:
+        """The same n-grams and words with other weights."""
+        words = None if self.vocabulary is None else self.vocabulary.words
+        return NgramLanguageModel(self._ngrams, words, options, self.case, self.file)
 
     def start(self) -> Any:
         """The state before the first word: the beginning of a sentence, or no context at all."""
@@ -186,6 +197,12 @@ class KenNgrams:
     def __contains__(self, word: str) -> bool:
         return word in self._model
 
+    @property
+    def order(self) -> int:
+        """Words of the longest n-grams."""
+        order: int = self._model.order
+        return order
+
     def start(self, *, boundary: bool) -> Any:
         """The state at the beginning of a sentence, or with no context at all."""
         state = self._new_state()
@@ -198,128 +215,12 @@ class KenNgrams:
         return self._model.BaseScore(state, word, behind), behind
 
 
-def load_language_model(
-    path: str | Path,
-    alphabet: Alphabet,
-    *,
-    alpha: float | None = None,
-    beta: float | None = None,
-    unk_score_offset: float | None = None,
-    score_boundary: bool | None = None,
-    unigrams: str | Path | None = None,
-    case: Case | Literal["auto"] = "auto",
-) -> NgramLanguageModel:
-    """Load a language model for an alphabet.
-
-    `path` is a folder as `Wav2Vec2ProcessorWithLM` saves it, the `language_model` folder inside one, an ARPA file, a
-    file of `Ngrams.save` or a KenLM binary. Only the last needs kenlm; where it is installed it reads ARPA files too,
-    large ones faster. Known words come from `unigrams` (a text file, one word per line), the folder or the model; a
-    KenLM binary alone cannot tell them. What is None is taken from the folder's attrs.json, else from pyctcdecode's
-    defaults. If the alphabet has only capitals and the model's words have none (or the other way round), words are
-    turned into the model's case and a log line says so; `case` says it outright.
-
-    Raises MissingExtraError for a KenLM binary without kenlm, CheckpointError for files that are missing or unreadable.
-    """
-    files = _find(Path(path))
-    given: dict[str, Any] = {
-        "alpha": alpha,
-        "beta": beta,
-        "unk_score_offset": unk_score_offset,
-        "score_boundary": score_boundary,
-    }
-    options = replace(files.options, **{name: value for name, value in given.items() if value is not None})
-    ngrams = _read_ngrams(files.model)
-    words = _read_words(files, None if unigrams is None else Path(unigrams), ngrams)
-    if words is None:
-        _logger.warning("%s does not list its words; give them as `unigrams`, or decoding is worse", files.model)
-        return NgramLanguageModel(ngrams, None, options, "as is" if case == "auto" else case)
-    vocabulary = Vocabulary(words)
-    chosen = _choose_case(vocabulary, alphabet, files.model) if case == "auto" else case
-    return NgramLanguageModel(ngrams, words, options, chosen)
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    model: Path
-    unigrams: Path | None
-    options: LanguageModelOptions
-
-
-def _read_ngrams(path: Path) -> Ngrams | KenNgrams:
-    if path.suffix == SUFFIX:
-        return Ngrams.read(path)
-    try:
-        return KenNgrams.read(path)
-    except MissingExtraError:
-        if not is_arpa(path):
-            raise
-        return read_arpa(path)
-
-
 def _kenlm() -> Any:
     try:
         import kenlm
     except ImportError as error:
         raise MissingExtraError("a language model in KenLM's binary format", "lm") from error
     return kenlm
-
-
-def _find(path: Path) -> _Files:
-    if path.is_file():
-        return _Files(path, None, LanguageModelOptions())
-    folder = path / "language_model" if (path / "language_model").is_dir() else path
-    if not folder.is_dir():
-        kinds = "a folder, an ARPA file, an .npz file or a KenLM binary"
-        raise CheckpointError(f"there is no language model at {path}; give {kinds}")
-    models = sorted(file for file in folder.iterdir() if file.suffix in _MODEL_SUFFIXES)
-    if len(models) != 1:
-        found = ", ".join(file.name for file in models) or "none"
-        raise CheckpointError(f"{folder} must hold one file {' or '.join(_MODEL_SUFFIXES)}; found: {found}")
-    unigrams = folder / "unigrams.txt"
-    return _Files(models[0], unigrams if unigrams.is_file() else None, _read_options(folder / "attrs.json"))
-
-
-def _read_options(path: Path) -> LanguageModelOptions:
-    if not path.is_file():
-        return LanguageModelOptions()
-    try:
-        attributes = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(attributes, Mapping):
-            raise ValueError("it must be an object")
-    except ValueError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    known = ("alpha", "beta", "unk_score_offset", "score_boundary")
-    return LanguageModelOptions(**{name: attributes[name] for name in known if attributes.get(name) is not None})
-
-
-def _read_words(files: _Files, unigrams: Path | None, ngrams: Ngrams | KenNgrams) -> Collection[str] | None:
-    listed = unigrams or files.unigrams
-    if listed is not None:
-        try:
-            return set(listed.read_text(encoding="utf-8").split())
-        except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"the words of the language model cannot be read from {listed}: {error}") from error
-    if isinstance(ngrams, Ngrams):
-        return ngrams.words
-    return read_arpa_words(files.model) if is_arpa(files.model) else None
-
-
-def _choose_case(vocabulary: Vocabulary, alphabet: Alphabet, path: Path) -> Case:
-    """The case in which the alphabet can spell most of the model's words; says so where it is not the words' own."""
-    sample = vocabulary.sample()
-    spelled: dict[Case, int] = {"as is": sum(alphabet.spellable(word) for word in sample)}
-    # The alphabet's capitals are reached from the model's small letters, so the search turns its words the other way.
-    spelled["lower"] = sum(word == word.lower() and alphabet.spellable(word.upper()) for word in sample)
-    spelled["upper"] = sum(word == word.upper() and alphabet.spellable(word.lower()) for word in sample)
-    chosen = max(spelled, key=lambda case: spelled[case])
-    if chosen != "as is":
-        _logger.warning(
-            "the words of %s are %s case and the alphabet is not: they are matched regardless", path, chosen
-        )
-    if 2 * spelled[chosen] < len(sample):
-        share = 100 * spelled[chosen] // len(sample)
-        _logger.warning("the alphabet can spell only %d %% of the words of %s; is it of this language?", share, path)
-    return chosen
 
 
 def _recased(word: str, case: Case) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from streaming_asr.audio.samples import FloatArray
 
@@ -27,7 +27,8 @@ class Beam:
     """One reading of the frames.
 
     `logit_score` is the natural logarithm of its acoustic probability, `score` adds language model and hotwords and
-    is what beams are ordered by. `unfinished` says that the last word may still grow.
+    is what beams are ordered by. `unfinished` says that the last word may still grow. `language_model_state` is the
+    language model's context behind a final reading, with which another search may start.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Beam:
     score: float
     logit_score: float
     unfinished: bool = False
+    language_model_state: Any = field(default=None, compare=False, repr=False)
 
 
 HotwordInput: TypeAlias = "Hotwords | Mapping[str, float] | Iterable[str] | None"
