@@ -34,8 +34,9 @@ def plain(beams: Any) -> list[Any]:
 
 
 def probabilities(logits: FloatArray) -> FloatArray:
-    result: FloatArray = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return result / result.sum(axis=1, keepdims=True)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: FloatArray = powers / powers.sum(axis=1, keepdims=True)
+    return result
 
 
 def settings(chance: random.Random) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def test_a_model_that_does_not_list_its_words_is_used_with_a_warning(
     tmp_path: Path, write_arpa: WriteArpa, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Only KenLM's own tools write its binaries, so an ARPA file that is not known as one stands for them.
-    monkeypatch.setattr("streaming_asr.decoding.language_model.is_arpa", lambda path: False)
+    monkeypatch.setattr("streaming_asr.decoding.language_model_files.is_arpa", lambda path: False)
     model = load_language_model(write_arpa(tmp_path / "a.bin", ["bad", "cab"]), LOWER)
     assert model.vocabulary is None
     assert "does not list its words" in caplog.text
