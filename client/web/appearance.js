@@ -1,9 +1,10 @@
-/* Runs before the page is painted, so that no other colours flash up: theme and overlay. No module, for that reason. */
+/* Runs before the page is painted, so that nothing else flashes up: theme, overlay, audience. No module, for that reason. */
 "use strict";
 
 (() => {
   const root = document.documentElement;
   if (/^(1|true|yes)$/.test(new URLSearchParams(location.search).get("overlay") ?? "")) root.dataset.mode = "overlay";
+  root.toggleAttribute("data-watching", new URLSearchParams(location.hash.slice(1)).has("view"));
   try {
     const { theme } = JSON.parse(localStorage.getItem("captions") ?? "{}");
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;

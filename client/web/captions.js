@@ -3,12 +3,12 @@
  *
  * @typedef {import("./transcript.js").Transcript} Transcript
  * @typedef {import("./transcript.js").Utterance} Utterance
- * @typedef {{sentences: boolean, english: boolean}} Lettering
+ * @typedef {import("./lettering.js").Lettering} Lettering
  */
 
-import { clockText, element } from "./dom.js";
+import { clockText, element, icon, timeOfDay } from "./dom.js";
 import { Follower } from "./follow.js";
-import { asSentence, liveAsSentence } from "./lettering.js";
+import { liveWorded, worded } from "./lettering.js";
 
 /** A screen reader has read these by the time that more have come. */
 const ANNOUNCED = 5;
@@ -38,6 +38,7 @@ export class Captions {
     this.#showFinals(transcript.utterances, lettering);
     this.#showLive(transcript.live, lettering);
     this.#empty.hidden = transcript.utterances.length > 0 || transcript.live !== null;
+    document.body.toggleAttribute("data-worded", transcript.utterances.length > 0 || this.#tail.textContent !== "");
     this.#follower.update();
     this.#keepFresh();
   }
@@ -54,16 +55,22 @@ export class Captions {
   }
 
   /**
+   * Only what is new or has changed: a line that is read or edited stays the element that it is.
    * @param {readonly Utterance[]} utterances
    * @param {Lettering} lettering
    */
   #showFinals(utterances, lettering) {
     const key = JSON.stringify(lettering);
-    const grown = key === this.#lettering && this.#shown.every((shown, index) => shown === utterances[index]);
-    const fresh = grown ? utterances.slice(this.#shown.length) : utterances;
-    const items = fresh.map((utterance) => item(lettering.sentences ? asSentence(utterance, lettering.english) : utterance));
-    if (grown) this.#list.append(...items);
-    else this.#list.replaceChildren(...items);
+    const same = key === this.#lettering;
+    if (same && utterances === this.#shown) return;
+    const items = utterances.map((utterance, index) => {
+      const there = this.#list.children[index];
+      if (same && this.#shown[index] === utterance) return there;
+      const line = item(worded(utterance, lettering));
+      there ? there.replaceWith(line) : this.#list.append(line);
+      return line;
+    });
+    while (this.#list.childElementCount > items.length) this.#list.lastElementChild?.remove();
     this.#shown = utterances;
     this.#lettering = key;
   }
@@ -72,8 +79,8 @@ export class Captions {
    * @param {import("./transcript.js").Live | null} live
    * @param {Lettering} lettering
    */
-  #showLive(live, { sentences, english }) {
-    const { committed, tail } = live && sentences ? liveAsSentence(live, english) : (live ?? { committed: "", tail: "" });
+  #showLive(live, lettering) {
+    const { committed, tail } = live ? liveWorded(live, lettering) : { committed: "", tail: "" };
     this.#live.hidden = live === null;
     this.#live.classList.toggle("wordless", !committed && !tail);
     this.#liveTime.textContent = live ? clockText(live.start) : "";
@@ -89,12 +96,25 @@ export class Captions {
   }
 }
 
+const PENCIL = "m5 19 .8-3.6L16 5.2l2.8 2.8L8.6 18.2zM14 7.2l2.8 2.8";
+
 /** @param {Utterance} utterance */
-function item({ text, start }) {
+function item({ id, text, start, at }) {
   const [line, time, words] = [document.createElement("li"), document.createElement("time"), document.createElement("span")];
-  time.textContent = clockText(start);
-  time.dateTime = `PT${start.toFixed(1)}S`;
+  line.dataset.id = String(id);
+  time.textContent = at === undefined ? clockText(start) : timeOfDay(at);
+  time.dateTime = at === undefined ? `PT${start.toFixed(1)}S` : new Date(at * 1000).toISOString();
   words.textContent = text;
-  line.append(time, words);
+  words.dir = "auto";
+  line.append(time, words, ...(at === undefined ? [pencil()] : []));
   return line;
+}
+
+function pencil() {
+  const button = document.createElement("button");
+  button.className = "edit";
+  button.type = "button";
+  button.title = "Correct this line";
+  button.append(icon(PENCIL));
+  return button;
 }

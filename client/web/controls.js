@@ -3,6 +3,7 @@
  *
  * @typedef {import("./recording.js").Phase} Phase
  * @typedef {{label: string, run: () => void}} Action
+ * @typedef {{seconds: number, delay: number | null, lag: number | null, unsent: number, progress: number | null}} Figures
  */
 
 import { clockText, element, secondsText } from "./dom.js";
@@ -10,9 +11,10 @@ import { clockText, element, secondsText } from "./dom.js";
 /** @type {Readonly<Record<Phase | "idle", {status: string, button: string}>>} */
 const PHASES = Object.freeze({
   idle: { status: "Ready", button: "Start" },
-  opening: { status: "Waiting for the microphone", button: "Stop" },
+  opening: { status: "Waiting for permission", button: "Stop" },
   connecting: { status: "Connecting", button: "Stop" },
   listening: { status: "Listening", button: "Stop" },
+  reading: { status: "Reading", button: "Stop" },
   waiting: { status: "Connecting again", button: "Stop" },
   finishing: { status: "Finishing", button: "Finishing" },
 });
@@ -28,7 +30,7 @@ export class Controls {
   #elapsed = element("elapsed", HTMLElement);
   #latency = element("latency", HTMLElement);
   #meter = element("meter", HTMLElement);
-  #microphone = element("microphone-name", HTMLElement);
+  #source = element("source-name", HTMLElement);
   #notice = element("notice", HTMLElement);
   #noticeText = element("notice-text", HTMLElement);
   #noticeAction = element("notice-action", HTMLButtonElement);
@@ -50,15 +52,27 @@ export class Controls {
   showPhase(phase) {
     const { status, button } = PHASES[phase];
     document.body.dataset.phase = phase;
-    this.#status.textContent = status;
+    this.showStatus(status);
     this.#startLabel.textContent = button;
     this.#start.title = phase === "finishing" ? "Press again to stop without waiting for the last words" : "";
   }
 
-  /** @param {string} name */
-  showMicrophone(name) {
-    this.#microphone.textContent = name;
-    this.#microphone.title = name;
+  /** @param {string} status */
+  showStatus(status) {
+    if (this.#status.textContent !== status) this.#status.textContent = status;
+  }
+
+  /**
+   * @param {import("./sources.js").Kind} kind
+   * @param {string} name
+   */
+  showSource(kind, name) {
+    document.body.dataset.source = kind;
+    this.#source.textContent = name;
+    element("source-choice", HTMLElement).title = `What to listen to: ${name}`;
+    for (const button of document.querySelectorAll("#sources button")) {
+      button.ariaPressed = String(button instanceof HTMLElement && button.dataset.source === kind);
+    }
   }
 
   /**
@@ -75,11 +89,11 @@ export class Controls {
   }
 
   /**
-   * @param {{seconds: number, delay: number | null, lag: number | null, unsent: number}} figures in seconds; `delay` is
-   *   from the end of a word to its text on the screen, `lag` the server's own part, `unsent` waits in this browser
+   * @param {Figures} figures in seconds; `delay` is from the end of a word to its text on the screen, `lag` the server's
+   *   own part, `unsent` waits in this browser, `progress` is how much of a file was heard, from 0 to 1
    */
-  showFigures({ seconds, delay, lag, unsent }) {
-    this.#elapsed.textContent = seconds > 0 ? clockText(seconds) : "";
+  showFigures({ seconds, delay, lag, unsent, progress }) {
+    this.#elapsed.textContent = progress !== null ? `${Math.floor(100 * progress)} %` : seconds > 0 ? clockText(seconds) : "";
     const parts = unsent > 2 ? [`${Math.round(unsent)} s to send`] : [];
     if (delay !== null) parts.push(`delay ${secondsText(delay)}`);
     if (lag !== null) parts.push(`lag ${secondsText(lag)}`);

@@ -1,7 +1,7 @@
 /**
  * The transcript as plain text and as subtitles, divided as the library's own `streaming_asr.exports` does it.
  *
- * @typedef {import("./protocol.js").Word} Word
+ * @typedef {import("./javascript/index.js").Word} Word
  * @typedef {import("./transcript.js").Utterance} Utterance
  * @typedef {{start: number, end: number, lines: string[]}} Cue times in milliseconds
  */

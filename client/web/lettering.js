@@ -3,7 +3,27 @@
  * after it. Text that has both cases of its own stays as it is.
  *
  * @typedef {import("./transcript.js").Utterance} Utterance
+ * @typedef {{sentences: boolean, english: boolean}} Lettering
  */
+
+/**
+ * An utterance as it is shown and saved.
+ * @param {Utterance} utterance
+ * @param {Lettering} lettering
+ * @returns {Utterance}
+ */
+export function worded(utterance, { sentences, english }) {
+  return sentences && !utterance.edited ? asSentence(utterance, english) : utterance;
+}
+
+/**
+ * The utterance in progress as it is shown.
+ * @param {{committed: string, tail: string}} live
+ * @param {Lettering} lettering
+ */
+export function liveWorded(live, { sentences, english }) {
+  return sentences ? liveAsSentence(live, english) : live;
+}
 
 /** @param {string} text */
 const hasOneCase = (text) => text === text.toUpperCase() || text === text.toLowerCase();

@@ -1,46 +1,40 @@
 /**
- * From Start to Stop: the microphone, the stream and its connection as one.
+ * From Start to Stop: something that sounds, the stream to the server, and what came of it.
  *
- * @typedef {import("./protocol.js").Message} Message
- * @typedef {import("./microphone.js").MicrophoneOptions} MicrophoneOptions
- * @typedef {"opening" | "connecting" | "listening" | "waiting" | "finishing"} Phase
+ * @typedef {import("./javascript/index.js").StreamEvent} StreamEvent
+ * @typedef {import("./javascript/index.js").MicrophoneOptions} MicrophoneOptions
+ * @typedef {import("./sources.js").Source} Source
+ * @typedef {"opening" | "reading" | "connecting" | "listening" | "waiting" | "finishing"} Phase
  * @typedef {object} RecordingOptions
+ * @property {() => Promise<Source>} open asks for what is listened to
  * @property {URL} base address of the page
  * @property {string} key
  * @property {string} language
  * @property {Record<string, number>} hotwords
- * @property {MicrophoneOptions} microphone
- * @property {number} [heldSeconds]
  * @typedef {object} RecordingListener
  * @property {(phase: Phase, reason?: unknown) => void} phase
- * @property {(message: Message) => void} message
+ * @property {(event: StreamEvent) => void} event
  * @property {(level: number) => void} level
- * @property {(gap: {at: number, seconds: number}) => void} gap so much audio was not heard
  * @property {(full: boolean) => void} full whether no more audio can be kept
- * @property {(reason: "unplugged" | "paused" | "running") => void} microphone
+ * @property {(change: "ended" | "paused" | "no_output" | "running") => void} source
  */
 
-import { Connection } from "./connection.js";
+import { LiveAudio, SpeechStream } from "./javascript/index.js";
 import { CaptureClock } from "./latency.js";
-import { Microphone } from "./microphone.js";
-import { ClientStream } from "./protocol.js";
 
-/** Audio that is kept while the server does not acknowledge it: five minutes are 29 MB at 48 kHz. */
-export const HELD_SECONDS = 300;
+/** A file can wait; what is kept of it need only bridge a drop. */
+const FILE_HELD_SECONDS = 60;
 
 export class Recording {
   #options;
   #listener;
-  /** @type {Microphone | null} */
-  #microphone = null;
-  /** @type {ClientStream | null} */
+  /** @type {Source | null} */
+  #source = null;
+  /** @type {SpeechStream | null} */
   #stream = null;
-  /** @type {Connection | null} */
-  #connection = null;
   /** @type {CaptureClock | null} */
   #clock = null;
-  #missed = 0;
-  #missedInAll = 0;
+  #isFull = false;
   #stopping = false;
   /** @type {() => void} */
   #giveUp = () => {};
@@ -61,24 +55,39 @@ export class Recording {
       await Promise.race([this.#record(), givenUp]);
     } finally {
       this.#stopping = true;
-      this.#connection?.abandon();
-      await this.#microphone?.close();
+      this.#stream?.close();
+      await this.#source?.close();
     }
   }
 
   async #record() {
     this.#listener.phase("opening");
-    const microphone = await Microphone.open(this.#options.microphone);
-    this.#microphone = microphone;
-    if (this.#stopping) return microphone.close();
-    const { sampleRate } = microphone;
-    this.#clock = new CaptureClock(sampleRate);
-    this.#stream = new ClientStream(this.#start(sampleRate), (this.#options.heldSeconds ?? HELD_SECONDS) * sampleRate);
-    this.#connection = this.#connect(this.#stream);
-    microphone.onpacket = (packet) => this.#take(packet);
-    microphone.onchange = (reason) => this.#microphoneChanged(reason);
-    microphone.begin().catch(() => this.#listener.microphone("paused"));
-    await this.#connection.run();
+    const source = await this.#options.open();
+    this.#source = source;
+    if (this.#stopping) return source.close();
+    this.#stream = this.#opened(source);
+    if (source instanceof LiveAudio) this.#hear(source);
+    for await (const event of this.#stream) this.#listener.event(event);
+  }
+
+  /** @param {Source} source */
+  #opened(source) {
+    const { base, open: _, ...options } = this.#options;
+    const live = source instanceof LiveAudio;
+    return new SpeechStream(base, {
+      ...options,
+      ...(live ? { sampleRate: source.sampleRate } : { source, heldSeconds: FILE_HELD_SECONDS }),
+      patienceSeconds: Infinity,
+      onstate: (state, reason) => this.#stateChanged(state, reason),
+    });
+  }
+
+  /** @param {LiveAudio} source */
+  #hear(source) {
+    this.#clock = new CaptureClock(source.sampleRate);
+    source.onpacket = (packet) => this.#take(packet);
+    source.onchange = (change) => this.#sourceChanged(change);
+    source.begin().catch(() => this.#listener.source("paused"));
   }
 
   /** No more audio; the words that are still to come do come. A second call gives them up. */
@@ -86,127 +95,86 @@ export class Recording {
     if (this.#stopping || !this.#stream) return this.#giveUp();
     this.#stopping = true;
     this.#listener.phase("finishing");
-    await this.#microphone?.close();
-    this.#closeGap();
-    this.#stream.finish();
-    this.#connection?.pump();
+    await this.#source?.close();
+    await this.#stream.finish();
   }
 
   /** @param {Record<string, number>} hotwords from here on */
   setHotwords(hotwords) {
-    if (this.#stopping) return;
-    this.#stream?.update({ hotwords });
-    this.#connection?.pump();
+    if (!this.#stopping) this.#stream?.update({ hotwords });
   }
 
   /** @param {MicrophoneOptions} microphone from here on */
   async setMicrophone(microphone) {
-    if (!this.#stopping) await this.#microphone?.change(microphone);
+    if (!this.#stopping && this.hearsMicrophone) await /** @type {LiveAudio} */ (this.#source).change(microphone);
   }
 
-  /** Go on after the browser has paused the microphone. */
+  get hearsMicrophone() {
+    return this.#source instanceof LiveAudio && this.#source.isMicrophone;
+  }
+
+  /** Go on after the browser has paused the audio. */
   async wake() {
-    await this.#microphone?.wake();
+    if (this.#source instanceof LiveAudio) await this.#source.wake();
   }
 
-  get microphoneName() {
-    return this.#microphone?.name ?? "";
+  get sourceName() {
+    return this.#source?.name ?? "";
+  }
+
+  /** How much of a file was heard, from 0 to 1; null while nobody knows how much there will be. */
+  get progress() {
+    const duration = this.#source instanceof LiveAudio ? 0 : (this.#source?.duration ?? 0);
+    return duration ? Math.min(1, (this.seconds - this.unsentSeconds) / duration) : null;
   }
 
   /** Seconds since the recording began, with those that were missed. */
   get seconds() {
-    if (!this.#stream || !this.#microphone) return 0;
-    return (this.#stream.position + this.#missed + this.#missedInAll) / this.#microphone.sampleRate;
+    return this.#stream ? this.#stream.position + this.#stream.missedSeconds : 0;
   }
 
   /** Seconds of audio that the server has not been sent. */
   get unsentSeconds() {
-    if (!this.#stream || !this.#microphone) return 0;
-    const waiting = (this.#connection?.bufferedBytes ?? 0) / Int16Array.BYTES_PER_ELEMENT;
-    return (this.#stream.unsentSamples + waiting) / this.#microphone.sampleRate;
+    return this.#stream?.unsentSeconds ?? 0;
   }
 
   /**
-   * How many milliseconds ago a time of the recording was heard.
+   * How many milliseconds ago a time of the recording was heard; NaN where it was not heard live.
    * @param {number} seconds
    */
   age(seconds) {
-    if (!this.#clock || !this.#microphone) return NaN;
-    return performance.now() - this.#clock.at(seconds * this.#microphone.sampleRate);
-  }
-
-  /** @param {number} sampleRate */
-  #start(sampleRate) {
-    const { language, hotwords } = this.#options;
-    return {
-      type: "start",
-      encoding: "linear16",
-      sample_rate: sampleRate,
-      channels: 1,
-      ...(language ? { language } : {}),
-      hotwords,
-    };
-  }
-
-  /** @param {ClientStream} stream */
-  #connect(stream) {
-    const { base, key } = this.#options;
-    return new Connection(stream, {
-      base,
-      key,
-      listener: {
-        heard: (messages) => messages.forEach((message) => this.#listener.message(message)),
-        changed: (state, reason) => this.#connectionChanged(state, reason),
-      },
-    });
+    if (!this.#clock || !this.#stream) return NaN;
+    return performance.now() - this.#clock.at(seconds * this.#stream.sampleRate);
   }
 
   /**
    * @param {"connecting" | "connected" | "waiting"} state
    * @param {unknown} reason
    */
-  #connectionChanged(state, reason) {
+  #stateChanged(state, reason) {
     /** @type {Readonly<Record<string, Phase>>} */
     const phases = { connecting: "connecting", connected: "listening", waiting: "waiting" };
+    const live = this.#source instanceof LiveAudio;
     if (state === "connected" && this.#stopping) this.#listener.phase("finishing");
-    else this.#listener.phase(phases[state], reason);
+    else this.#listener.phase(state === "connected" && !live ? "reading" : phases[state], reason);
   }
 
-  /** @param {import("./microphone.js").Packet} packet */
+  /** @param {import("./javascript/index.js").Packet} packet */
   #take({ samples, level }) {
-    const stream = /** @type {ClientStream} */ (this.#stream);
+    const stream = /** @type {SpeechStream} */ (this.#stream);
     this.#listener.level(level);
-    if (this.#missed && stream.hasRoom(samples.length)) this.#closeGap();
-    if (stream.audio(samples)) this.#clock?.heard(stream.position, performance.now());
-    else this.#miss(samples.length);
-    this.#connection?.pump();
-  }
-
-  /**
-   * There is no room: what was said before the gap must not run into what is said after it.
-   * @param {number} samples
-   */
-  #miss(samples) {
-    if (this.#missed === 0) {
-      this.#stream?.finalize();
-      this.#listener.full(true);
+    const wasFull = stream.isFull;
+    if (stream.offer(samples)) {
+      // After a gap the clock of the samples stands at another time.
+      if (wasFull) this.#clock = new CaptureClock(stream.sampleRate);
+      this.#clock?.heard(stream.position * stream.sampleRate, performance.now());
     }
-    this.#missed += samples;
+    if (stream.isFull !== this.#isFull) this.#listener.full((this.#isFull = stream.isFull));
   }
 
-  #closeGap() {
-    if (this.#missed === 0 || !this.#stream || !this.#microphone) return;
-    const { sampleRate } = this.#microphone;
-    this.#listener.gap({ at: this.#stream.position / sampleRate, seconds: this.#missed / sampleRate });
-    this.#listener.full(false);
-    this.#clock = new CaptureClock(sampleRate);
-    this.#missedInAll += this.#missed;
-    this.#missed = 0;
-  }
-
-  /** @param {"unplugged" | "paused" | "running"} reason */
-  #microphoneChanged(reason) {
-    this.#listener.microphone(reason);
-    if (reason === "unplugged") this.stop();
+  /** @param {"ended" | "paused" | "no_output" | "running"} change */
+  #sourceChanged(change) {
+    this.#listener.source(change);
+    if (change === "ended") this.stop();
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import { element } from "./dom.js";
-import { microphones } from "./microphone.js";
+import { microphones } from "./javascript/index.js";
 
 export class SettingsDialog {
   #dialog = element("settings", HTMLDialogElement);
@@ -29,6 +29,7 @@ export class SettingsDialog {
     });
     navigator.mediaDevices?.addEventListener("devicechange", () => this.listMicrophones());
     this.listMicrophones();
+    this.listLanguages([]);
   }
 
   get isOpen() {
@@ -52,6 +53,20 @@ export class SettingsDialog {
       select.append(new Option("The microphone chosen last time", this.#settings.device));
     }
     select.value = this.#settings.device;
+  }
+
+  /**
+   * The languages to choose from.
+   * @param {readonly string[]} languages codes, as the server gives them
+   */
+  listLanguages(languages) {
+    const select = /** @type {HTMLSelectElement} */ (this.#field("language"));
+    const [usual] = select.options;
+    const chosen = this.#settings.language;
+    const codes = chosen && !languages.includes(chosen) ? [...languages, chosen] : languages;
+    const named = codes.map((code) => ({ code, name: languageName(code) })).sort((a, b) => a.name.localeCompare(b.name));
+    select.replaceChildren(usual, ...named.map(({ code, name }) => new Option(name, code)));
+    select.value = chosen;
   }
 
   /** @param {Partial<Settings>} change that was made elsewhere */
@@ -88,5 +103,15 @@ export class SettingsDialog {
   /** @param {string} name */
   #field(name) {
     return /** @type {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} */ (this.#form.elements.namedItem(name));
+  }
+}
+
+/** @param {string} code */
+function languageName(code) {
+  try {
+    const name = new Intl.DisplayNames(["en"], { type: "language", fallback: "none" }).of(code);
+    return name ? `${name} (${code})` : code;
+  } catch {
+    return code; // no language tag
   }
 }

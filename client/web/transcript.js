@@ -1,19 +1,28 @@
 /**
  * What was said so far, as a value: every function takes a transcript and returns the next one.
  *
- * Times are seconds on the page's own clock: it counts all that the microphone was heard, over all recordings, and what
- * was missed in between.
+ * Times are seconds on the page's own clock: it counts all that was heard, over all recordings, and what was missed in
+ * between.
  *
- * @typedef {import("./protocol.js").Word} Word
- * @typedef {import("./protocol.js").Message} Message
- * @typedef {{text: string, start: number, end: number, words: readonly Word[]}} Utterance
- * @typedef {{utterance: number, committed: string, tail: string, start: number}} Live
+ * @typedef {import("./javascript/index.js").Word} Word
+ * @typedef {import("./javascript/index.js").StreamEvent} StreamEvent
+ * @typedef {{text: string, words: readonly Word[]}} Wording
+ * @typedef {Wording & {id: number, start: number, end: number, edited?: boolean, at?: number}} Utterance `at` is the time
+ *   of day, in seconds since 1970, where that is what is shown
+ * @typedef {{committed: string, tail: string, start: number}} Live
  * @typedef {{at: number, seconds: number}} Gap where in the recording audio was missed, and how much
- * @typedef {{utterances: readonly Utterance[], live: Live | null, origin: number, gaps: readonly Gap[]}} Transcript
+ * @typedef {object} Transcript
+ * @property {readonly Utterance[]} utterances in the order of their ids
+ * @property {Live | null} live the utterance in progress
+ * @property {number} origin when the recording began
+ * @property {readonly Gap[]} gaps
+ * @property {number} next the id of the next utterance
  */
 
+import { retimed } from "./retiming.js";
+
 /** @type {Transcript} */
-export const EMPTY = Object.freeze({ utterances: [], live: null, origin: 0, gaps: [] });
+export const EMPTY = Object.freeze({ utterances: [], live: null, origin: 0, gaps: [], next: 0 });
 
 /**
  * A recording begins at this time.
@@ -26,16 +35,6 @@ export function withRecording(transcript, origin) {
 }
 
 /**
- * So much audio was missed at a time of the recording: all that follows is later by that.
- * @param {Transcript} transcript
- * @param {Gap} gap
- * @returns {Transcript}
- */
-export function withGap(transcript, gap) {
-  return { ...transcript, gaps: [...transcript.gaps, gap] };
-}
-
-/**
  * A time of the recording, on the page's clock.
  * @param {Transcript} transcript
  * @param {number} time
@@ -45,21 +44,24 @@ export function pageTime({ origin, gaps }, time) {
 }
 
 /**
- * What the server said, added to the transcript.
+ * What the stream said, added to the transcript.
  * @param {Transcript} transcript
- * @param {Message} message
+ * @param {StreamEvent} event
  * @returns {Transcript}
  */
-export function applied(transcript, message) {
-  switch (message.type) {
+export function applied(transcript, event) {
+  switch (event.type) {
     case "speech_started":
-      return { ...transcript, live: liveOf(transcript, message, message.time) };
+      return { ...transcript, live: { committed: "", tail: "", start: pageTime(transcript, event.time) } };
     case "partial":
-      return { ...transcript, live: liveOf(transcript, message, message.words?.[0]?.start ?? message.start) };
+      return { ...transcript, live: liveOf(transcript, event) };
     case "final":
-      return { ...transcript, live: null, utterances: withFinal(transcript, message) };
+      return withFinal(transcript, event);
     case "speech_ended":
-      return transcript.live?.utterance === message.utterance ? { ...transcript, live: null } : transcript;
+      return { ...transcript, live: null };
+    case "missed":
+      // All that follows is later by that.
+      return { ...transcript, gaps: [...transcript.gaps, { at: event.at, seconds: event.seconds }] };
     default:
       return transcript;
   }
@@ -67,23 +69,45 @@ export function applied(transcript, message) {
 
 /**
  * @param {Transcript} transcript
- * @param {Message} message
- * @param {number} start
+ * @param {import("./javascript/index.js").Partial} partial
  * @returns {Live}
  */
-function liveOf(transcript, { utterance, committed = "", tail = "" }, start) {
-  return { utterance, committed, tail, start: pageTime(transcript, start) };
+function liveOf(transcript, { committed, tail, start, words }) {
+  return { committed, tail, start: pageTime(transcript, words?.[0]?.start ?? start) };
 }
 
 /**
  * @param {Transcript} transcript
- * @param {Message} message
+ * @param {import("./javascript/index.js").Final} final
+ * @returns {Transcript}
  */
 function withFinal(transcript, { text, start, end, words = [] }) {
-  if (!text.trim()) return transcript.utterances;
+  if (!text.trim()) return { ...transcript, live: null };
   /** @type {(word: Word) => Word} */
   const moved = (word) => ({ ...word, start: pageTime(transcript, word.start), end: pageTime(transcript, word.end) });
-  /** @type {Utterance} */
-  const utterance = { text, start: pageTime(transcript, start), end: pageTime(transcript, end), words: words.map(moved) };
-  return [...transcript.utterances, utterance];
+  const [first, last] = [pageTime(transcript, start), pageTime(transcript, end)];
+  const utterance = { id: transcript.next, text, start: first, end: last, words: words.map(moved) };
+  return { ...transcript, live: null, next: transcript.next + 1, utterances: [...transcript.utterances, utterance] };
+}
+
+/**
+ * A line as a person has corrected it; without any words it is gone.
+ * @param {Transcript} transcript
+ * @param {number} id
+ * @param {Wording} shown what stood there
+ * @param {string} text
+ * @returns {Transcript}
+ */
+export function edited(transcript, id, shown, text) {
+  const line = text.trim().replace(/\s+/gu, " ");
+  const changed = (/** @type {Utterance} */ utterance) => ({
+    ...utterance,
+    text: line,
+    words: retimed({ ...utterance, words: shown.words }, line),
+    edited: true,
+  });
+  const utterances = transcript.utterances
+    .filter((utterance) => line || utterance.id !== id)
+    .map((utterance) => (utterance.id === id ? changed(utterance) : utterance));
+  return { ...transcript, utterances };
 }

@@ -10,14 +10,14 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 
 from streaming_asr.protocol import PATH
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.connection.endpoints import http_route, websocket_route
 from streaming_asr_server.connection.serving import caller, check_origin, refusal_response, serve_native
 from streaming_asr_server.metrics import CONTENT_TYPE
-from streaming_asr_server.pages import CaptionPage, web_folder
+from streaming_asr_server.pages import pages
 from streaming_asr_server.protocols.routes import Protocols
 from streaming_asr_server.service import Service
 
@@ -45,7 +45,7 @@ def create_application(service: Service, *, web: Path | None = None) -> Starlett
         http_route("/readyz", partial(readiness, service)),
         http_route("/metrics", partial(show_metrics, service)),
         *protocols.routes(),
-        Mount("/", CaptionPage(web or web_folder())),
+        *pages(web),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 

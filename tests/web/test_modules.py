@@ -53,7 +53,7 @@ def test_the_page_walks_the_same_transition_table(page: Any) -> None:
     kinds = sorted({kind for rows in TRANSITIONS.values() for row in rows.values() for kind in row} | {"nonsense"})
     steps = [(state, side, kind) for state in State for side in get_args(Side) for kind in kinds]
     asked = [(state.name, side, kind) for state, side, kind in steps]
-    table = "const {transition} = await import('/protocol.js'); return steps.map((step) => transition(...step));"
+    table = "const {transition} = await import('/javascript/protocol.js'); return steps.map((step) => transition(...step));"
     assert page.evaluate(f"async (steps) => {{ {table} }}", asked) == [
         following.name if (following := transition(*step)) else None for step in steps
     ]
@@ -61,7 +61,7 @@ def test_the_page_walks_the_same_transition_table(page: Any) -> None:
 
 def test_the_page_resumes_after_the_same_closes(page: Any) -> None:
     codes = [*range(1000, 1016), *range(4400, 4600)]
-    ask = "async (codes) => codes.map((await import('/protocol.js')).closeIsResumable)"
+    ask = "async (codes) => codes.map((await import('/javascript/protocol.js')).closeIsResumable)"
     assert page.evaluate(ask, codes) == [close_is_resumable(code) for code in codes]
 
 

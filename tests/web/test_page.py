@@ -151,7 +151,7 @@ def test_a_server_that_was_killed_and_restarted_loses_no_word(open_page: OpenPag
 def test_beyond_the_bound_the_page_says_what_it_did_not_hear(open_page: OpenPage, browser: Any, scripted: str) -> None:
     with cutable(urlsplit(scripted).port or 0) as way:
         watched = open_page(way.address)
-        watched.page.route("**/recording.js", lambda route: _with_two_seconds(route))
+        watched.page.route("**/javascript/stream.js", lambda route: _with_two_seconds(route))
         watched.page.reload()
         watched.start()
         until_finals(watched, 1)
@@ -255,7 +255,7 @@ def test_the_overlay_starts_by_itself_and_shows_words_only(open_page: OpenPage) 
     assert [page.is_visible(part) for part in ("header", "footer", "#empty", "time >> nth=0")] == [False] * 4
     assert page.locator("#utterances li:visible").count() == 1
     colour = "getComputedStyle(document.querySelector('{}')).backgroundColor"
-    assert [page.evaluate(colour.format(part)) for part in ("html", "body", "main")] == ["rgba(0, 0, 0, 0)"] * 3
+    assert [page.evaluate(colour.format(part)) for part in ("html", "body")] == ["rgba(0, 0, 0, 0)"] * 2
     assert watched.problems == []
     assert watched.violations() == []
 
@@ -295,14 +295,14 @@ def test_the_policy_lets_in_nothing_else(open_page: OpenPage) -> None:
 
 
 CLOSE_A_MICROPHONE_THAT_ANSWERS_LATE = """async () => {
-    const { Microphone } = await import("/microphone.js");
+    const { openMicrophone } = await import("/javascript/index.js");
     let port;
     const post = MessagePort.prototype.postMessage;
     MessagePort.prototype.postMessage = function (message, ...rest) {
         if (message === "flush") port = this;
         else post.call(this, message, ...rest);
     };
-    const microphone = await Microphone.open({ cleaning: false });
+    const microphone = await openMicrophone();
     let packets = 0;
     microphone.onpacket = () => packets++;
     await microphone.begin();

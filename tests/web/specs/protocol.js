@@ -1,4 +1,4 @@
-import { ClientEnd, ClientStream } from "/protocol.js";
+import { ClientEnd, ClientStream } from "/javascript/protocol.js";
 import { equal, random, throws } from "./check.js";
 
 const START = { type: "start", encoding: "linear16", sample_rate: 16000, channels: 1, hotwords: {} };

@@ -1,8 +1,10 @@
 import { clockText } from "/dom.js";
-import { PlainError, plainWords } from "/errors.js";
+import { plainWords } from "/errors.js";
+import { StreamError } from "/javascript/index.js";
 import { CaptureClock, RecentMedian } from "/latency.js";
 import { asSentence, liveAsSentence } from "/lettering.js";
-import { packetSamples } from "/microphone.js";
+import { packetSamples } from "/javascript/live_audio.js";
+import { USUAL, overlayAddress, overlayOf } from "/overlay_style.js";
 import { loadSettings, parsedHotwords } from "/settings.js";
 import { equal } from "./check.js";
 
@@ -82,11 +84,24 @@ export function test_the_median_is_of_the_last_values() {
 }
 
 export function test_errors_are_sentences() {
-  equal(plainWords(new PlainError("full")).startsWith("The server is full"), true);
-  equal(plainWords(new PlainError("bad_option", "no such language")), "The server cannot work with these settings: no such language.");
+  equal(plainWords(new StreamError("full")).startsWith("The server is full"), true);
+  equal(plainWords(new StreamError("bad_option", "no such language")), "The server cannot work with these settings: no such language.");
   equal(plainWords(new TypeError("x is y")), "Something in this page went wrong: TypeError: x is y.");
 }
 
 export function test_times_are_read_as_on_a_clock() {
   equal([0, 61.9, 3605].map(clockText), ["0:00", "1:01", "1:00:05"]);
+}
+
+export function test_an_overlay_looks_as_its_address_says() {
+  const style = { font: "Comic Neue, Verdana", colour: "#ffcc00", back: "#102030", dense: 0.4, place: "top-left", size: 1.5 };
+  const address = new URL(overlayAddress(new URL("https://here/captions/"), style, { language: "fr", hotwords: "a\nb = 15\n" }));
+  equal([address.pathname, address.searchParams.get("overlay"), address.searchParams.get("hotwords")], ["/captions/", "1", "a,b = 15"]);
+  equal(overlayOf(address.searchParams), style);
+}
+
+export function test_an_overlay_passes_over_what_cannot_be() {
+  const query = new URLSearchParams({ colour: "url(x)", back: "12345", dense: "9", place: "under", size: "-1", font: "a;b{}" });
+  equal(overlayOf(query), { ...USUAL, dense: 1, size: 0.1, font: "ab" });
+  equal(overlayOf(new URLSearchParams({ colour: "red" })).colour, "red");
 }

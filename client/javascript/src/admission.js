@@ -1,12 +1,12 @@
-/** What a page must ask in plain HTTP, because a browser does not tell it why a websocket was refused. */
+/** What must be asked in plain HTTP, because a browser does not tell it why a websocket was refused. */
 
-import { PlainError } from "./errors.js";
+import { StreamError } from "./errors.js";
 
 const PATIENCE_MILLISECONDS = 10_000;
 
 /**
- * A token that opens one connection, or null where the server knows no tokens. Throws a PlainError.
- * @param {URL} base address of the page
+ * A token that opens one connection, or null where the server knows no tokens. Throws a StreamError.
+ * @param {URL} base of the server's addresses
  * @param {string} key the API key, or empty
  * @returns {Promise<string | null>}
  */
@@ -17,40 +17,41 @@ export async function freshToken(base, key) {
     case 200:
       return (await response.json()).token;
     case 401:
-      throw new PlainError(key ? "unauthorized" : "key_needed");
+      throw new StreamError(key ? "unauthorized" : "key_needed");
     case 403:
-      throw new PlainError("forbidden_origin");
+      throw new StreamError("forbidden_origin");
     case 404:
     case 405:
       return null;
     default:
-      throw new PlainError("unreachable", `the server answered ${response.status}`);
+      throw new StreamError("unreachable", `the server answered ${response.status}`);
   }
 }
 
 /**
  * Why a websocket could not be opened.
  * @param {URL} base
- * @returns {Promise<PlainError>}
+ * @returns {Promise<StreamError>}
  */
 export async function reasonOfRefusal(base) {
   try {
     const response = await asked(new URL("readyz", base), {});
     const status = response.status === 503 ? (await response.json()).status : "ready";
-    return new PlainError(["starting", "draining", "full"].includes(status) ? status : "refused");
+    return new StreamError(["starting", "draining", "full"].includes(status) ? status : "refused");
   } catch (error) {
-    return error instanceof PlainError ? error : new PlainError("unreachable", String(error));
+    return error instanceof StreamError ? error : new StreamError("unreachable", String(error));
   }
 }
 
 /**
+ * An answer, whatever its status. Throws a StreamError where none comes.
  * @param {URL} address
  * @param {RequestInit} options
  */
-async function asked(address, options) {
+export async function asked(address, options) {
   try {
     return await fetch(address, { ...options, cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MILLISECONDS) });
   } catch (error) {
-    throw new PlainError("unreachable", String(error));
+    throw new StreamError("unreachable", String(error));
   }
 }

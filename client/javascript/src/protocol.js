@@ -156,7 +156,7 @@ function parsed(data) {
 /**
  * What a client remembers of one stream, over all its connections.
  *
- * The page's side is `audio`, `update`, `finalize`, `finish`; the connection's side is `connected`, `nextMessage` and
+ * The program's side is `audio`, `update`, `finalize`, `finish`; the connection's side is `connected`, `nextMessage` and
  * `received`. Memory is the audio since the last acknowledgement, at most `capacity` samples: beyond that, `audio`
  * refuses what it is given.
  */
@@ -186,6 +186,11 @@ export class ClientStream {
   constructor(start, capacity) {
     this.#start = start;
     this.#held = new HeldAudio(capacity);
+  }
+
+  /** The most samples that may be unacknowledged. */
+  get capacity() {
+    return this.#held.capacity;
   }
 
   /** Samples that were taken, from the beginning of the stream. */
@@ -287,7 +292,7 @@ export class ClientStream {
   }
 
   /**
-   * Take in what the server said; returns what is news for the page.
+   * Take in what the server said; returns what is news.
    * @param {Message} message
    * @returns {Message[]}
    */
@@ -366,7 +371,7 @@ export class ClientStream {
   }
 
   /**
-   * Pass on what the page has not had yet.
+   * Pass on what has not been passed on yet.
    * @param {Message} event
    * @returns {Message[]}
    */

@@ -13,6 +13,10 @@ export class HeldAudio {
     this.#capacity = capacity;
   }
 
+  get capacity() {
+    return this.#capacity;
+  }
+
   /** @param {number} samples */
   hasRoom(samples) {
     return this.end - this.start + samples <= this.#capacity;

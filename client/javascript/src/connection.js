@@ -5,18 +5,26 @@
  * @typedef {import("./protocol.js").ClientStream} ClientStream
  * @typedef {object} Listener
  * @property {(events: Message[]) => void} heard what the server said that is news
- * @property {(state: "connecting" | "connected" | "waiting", reason?: PlainError) => void} changed
+ * @property {(state: "connecting" | "connected" | "waiting", reason?: StreamError) => void} changed
+ * @typedef {object} ConnectionOptions
+ * @property {URL} base of the server's addresses
+ * @property {() => Promise<string | null>} token opens one connection; null where none is needed
+ * @property {number} patienceSeconds how long the first connection may take
+ * @property {number} giveUpSeconds how long a later one may
+ * @property {typeof WebSocket} WebSocket
+ * @property {Listener} listener
  */
 
-import { freshToken, reasonOfRefusal } from "./admission.js";
-import { PlainError } from "./errors.js";
+import { socketAddress } from "./address.js";
+import { reasonOfRefusal } from "./admission.js";
+import { StreamError } from "./errors.js";
+import { opened } from "./websocket.js";
 import { ClientEnd, ProtocolError, SUBPROTOCOL, closeIsResumable } from "./protocol.js";
 
 /** Bytes that may wait in the websocket; more stays in the stream, and is sent when these are on their way. */
 const WAITING_BYTES = 1 << 17;
 const WAITING_MILLISECONDS = 40;
 
-const OPEN_MILLISECONDS = 10_000;
 /** A server that is sent audio acknowledges every second; one that says nothing for so long is gone. */
 const SILENT_MILLISECONDS = 20_000;
 const WATCH_MILLISECONDS = 1000;
@@ -24,15 +32,15 @@ const WATCH_MILLISECONDS = 1000;
 const FIRST_WAIT = 100;
 const LONGEST_WAIT = 5000;
 
-/** A stream that never came to be is given up after this; one that has words is not. */
-const FIRST_PATIENCE_MILLISECONDS = 8000;
-const HOPELESS = new Set(["unauthorized", "key_needed", "forbidden_origin"]);
+/** `readyState` of a websocket that is open; not every implementation has the name. */
+const OPEN = 1;
+
+const HOPELESS = new Set(["unauthorized", "key_needed", "forbidden_origin", "unread"]);
 const HOPELESS_AT_FIRST = new Set(["full", "refused"]);
 
 export class Connection {
   #stream;
-  #base;
-  #key;
+  #options;
   #listener;
   /** @type {WebSocket | null} */
   #socket = null;
@@ -42,6 +50,8 @@ export class Connection {
   #keepalive = 10_000;
   #started = false;
   #abandoned = false;
+  /** @type {StreamError | null} why the server ended the present websocket */
+  #farewell = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pumping;
   /** @type {() => void} ends the present attempt, connection or wait between attempts */
@@ -51,13 +61,12 @@ export class Connection {
 
   /**
    * @param {ClientStream} stream
-   * @param {{base: URL, key: string, listener: Listener}} options
+   * @param {ConnectionOptions} options
    */
-  constructor(stream, { base, key, listener }) {
+  constructor(stream, options) {
     this.#stream = stream;
-    this.#base = base;
-    this.#key = key;
-    this.#listener = listener;
+    this.#options = options;
+    this.#listener = options.listener;
   }
 
   /** Bytes in the websocket that the network has not taken yet. */
@@ -66,36 +75,38 @@ export class Connection {
   }
 
   /**
-   * Keep a connection until the server has finished, or `abandon` was called. Throws a PlainError where there is no
+   * Keep a connection until the server has finished, or `abandon` was called. Throws a StreamError where there is no
    * way to go on.
    */
   async run() {
     const hurry = () => this.#hurry();
     const interrupt = () => this.#interrupt();
-    addEventListener("online", hurry);
-    addEventListener("offline", interrupt);
+    globalThis.addEventListener?.("online", hurry);
+    globalThis.addEventListener?.("offline", interrupt);
     const watch = setInterval(() => this.#watch(), WATCH_MILLISECONDS);
     try {
       await this.#keepConnected();
     } finally {
       clearInterval(watch);
-      removeEventListener("online", hurry);
-      removeEventListener("offline", interrupt);
+      globalThis.removeEventListener?.("online", hurry);
+      globalThis.removeEventListener?.("offline", interrupt);
     }
   }
 
   async #keepConnected() {
-    const began = performance.now();
+    let alone = performance.now();
     for (let wait = FIRST_WAIT; !this.#abandoned; wait = Math.min(2 * wait, LONGEST_WAIT)) {
       this.#listener.changed("connecting");
       try {
         const socket = await this.#opened();
         const opened = performance.now();
         if (await this.#conversed(socket)) return;
-        if (performance.now() - opened > LONGEST_WAIT) wait = FIRST_WAIT;
-        this.#listener.changed("waiting");
+        alone = performance.now();
+        if (alone - opened > LONGEST_WAIT) wait = FIRST_WAIT;
+        this.#listener.changed("waiting", this.#farewell ?? new StreamError("lost"));
       } catch (error) {
-        if (!(error instanceof PlainError) || this.#isHopeless(error, performance.now() - began)) throw error;
+        if (this.#abandoned) return;
+        if (!(error instanceof StreamError) || this.#isHopeless(error, performance.now() - alone)) throw error;
         this.#listener.changed("waiting", error);
       }
       await this.#pause(wait * (0.5 + Math.random() / 2));
@@ -103,18 +114,20 @@ export class Connection {
   }
 
   /**
-   * @param {PlainError} error
+   * @param {StreamError} error
    * @param {number} waited milliseconds
    */
   #isHopeless(error, waited) {
     if (HOPELESS.has(error.code) || FINAL_ERRORS.has(error.code)) return true;
-    return !this.#started && (HOPELESS_AT_FIRST.has(error.code) || waited > FIRST_PATIENCE_MILLISECONDS);
+    const { patienceSeconds, giveUpSeconds } = this.#options;
+    if (this.#started) return waited > giveUpSeconds * 1000;
+    return HOPELESS_AT_FIRST.has(error.code) || waited > patienceSeconds * 1000;
   }
 
   /** There is something to send, or room for it. */
   pump() {
     const socket = this.#socket;
-    if (socket?.readyState !== WebSocket.OPEN) return;
+    if (socket?.readyState !== OPEN) return;
     clearTimeout(this.#pumping);
     while (socket.bufferedAmount < WAITING_BYTES) {
       const message = this.#stream.nextMessage();
@@ -138,21 +151,17 @@ export class Connection {
 
   /** @returns {Promise<WebSocket>} */
   async #opened() {
-    const token = await freshToken(this.#base, this.#key);
-    const address = new URL("v1/stream", this.#base);
-    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(address, token === null ? [SUBPROTOCOL] : [SUBPROTOCOL, `token.${token}`]);
-    const open = await new Promise((resolve) => {
-      const patience = setTimeout(() => resolve(false), OPEN_MILLISECONDS);
-      this.#interrupt = () => resolve(false);
-      socket.onopen = () => resolve(true);
-      socket.onclose = () => resolve(false);
-      socket.addEventListener("open", () => clearTimeout(patience));
-      socket.addEventListener("close", () => clearTimeout(patience));
-    });
+    const { base, token, WebSocket } = this.#options;
+    const ticket = await token();
+    if (this.#abandoned) throw new StreamError("closed");
+    // A browser sets no headers: what opens the door is offered as a subprotocol.
+    const subprotocols = ticket === null ? [SUBPROTOCOL] : [SUBPROTOCOL, `token.${ticket}`];
+    const socket = new WebSocket(socketAddress(base, "v1/stream"), subprotocols);
+    socket.binaryType = "arraybuffer";
+    const open = await opened(socket, (interrupt) => (this.#interrupt = interrupt));
     if (open) return socket;
     socket.close();
-    throw await reasonOfRefusal(this.#base);
+    throw await reasonOfRefusal(base);
   }
 
   /**
@@ -165,6 +174,7 @@ export class Connection {
     this.#socket = socket;
     this.#end = new ClientEnd();
     this.#stream.connected();
+    this.#farewell = null;
     this.#spoken = 0;
     this.#heard = performance.now();
     try {
@@ -197,21 +207,22 @@ export class Connection {
     try {
       action();
     } catch (error) {
-      reject(error instanceof ProtocolError ? new PlainError("failed", error.message) : error);
+      reject(error instanceof ProtocolError ? new StreamError("failed", error.message) : error);
     }
   }
 
   /**
    * @param {unknown} data
    * @param {(finished: boolean) => void} resolve
-   * @param {(error: PlainError) => void} reject
+   * @param {(error: StreamError) => void} reject
    */
   #take(data, resolve, reject) {
     const message = this.#end.receive(data);
     this.#heard = performance.now();
     if (message.type === "error") {
+      this.#farewell = new StreamError(message.code, message.message);
       if (message.resumable) resolve(false);
-      else reject(new PlainError(FINAL_ERRORS.has(message.code) ? message.code : "failed", message.message));
+      else reject(new StreamError(FINAL_ERRORS.has(message.code) ? message.code : "failed", message.message));
       return;
     }
     const events = this.#stream.received(message);
@@ -231,16 +242,16 @@ export class Connection {
   /**
    * @param {number} code
    * @param {(finished: boolean) => void} resolve
-   * @param {(error: PlainError) => void} reject
+   * @param {(error: StreamError) => void} reject
    */
   #closed(code, resolve, reject) {
     if (closeIsResumable(code)) resolve(false);
-    else reject(new PlainError("failed", `it was closed with code ${code} before all words had come`));
+    else reject(new StreamError("failed", `it was closed with code ${code} before all words had come`));
   }
 
   /** Say that we are still there; and notice a server that is not. */
   #watch() {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    if (this.#socket?.readyState !== OPEN) return;
     const now = performance.now();
     const silent = now - this.#heard > SILENT_MILLISECONDS;
     if (silent && this.#spoken > this.#heard) this.#interrupt();
@@ -263,5 +274,5 @@ export class Connection {
   }
 }
 
-/** Errors that the page has words for, after which the stream is over. */
+/** Errors with a name of their own, after which the stream is over. */
 const FINAL_ERRORS = new Set(["bad_option", "superseded", "too_long", "minutes_used_up", "failed"]);
