@@ -53,8 +53,9 @@ def test_the_page_walks_the_same_transition_table(page: Any) -> None:
     kinds = sorted({kind for rows in TRANSITIONS.values() for row in rows.values() for kind in row} | {"nonsense"})
     steps = [(state, side, kind) for state in State for side in get_args(Side) for kind in kinds]
     asked = [(state.name, side, kind) for state, side, kind in steps]
-    table = "const {transition} = await import('/javascript/protocol.js'); return steps.map((step) => transition(...step));"
-    assert page.evaluate(f"async (steps) => {{ {table} }}", asked) == [
+    ask = "async (steps) => steps.map((step) => transition(...step))"
+    table = f"(async () => {{ const {{transition}} = await import('/javascript/protocol.js'); return {ask}; }})()"
+    assert page.evaluate(f"async (steps) => (await {table})(steps)", asked) == [
         following.name if (following := transition(*step)) else None for step in steps
     ]
 
