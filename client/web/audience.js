@@ -43,7 +43,7 @@ export class Audience extends Page {
         if (!event.live) this.transcript = { ...this.transcript, live: null };
         return this.#showState(event.live ? "Live" : "Waiting for the speaker");
       case "partial":
-        this.transcript = { ...this.transcript, live: { ...event, start: event.start } };
+        this.transcript = { ...this.transcript, live: event };
         return;
       case "final":
         return this.#take(event);
@@ -53,9 +53,10 @@ export class Audience extends Page {
   }
 
   /** @param {import("./javascript/index.js").ViewFinal} final */
-  #take({ text, start, end, at }) {
+  #take({ text, start, end, at, formatted }) {
     const { next, utterances } = this.transcript;
-    const line = { id: next, text, start, end, at, words: [] };
+    const readable = formatted ? { formatted: { text: formatted.committed, words: [] } } : {};
+    const line = { id: next, text, start, end, at, words: [], ...readable };
     this.transcript = { ...this.transcript, live: null, next: next + 1, utterances: [...utterances, line] };
     this.captions.announce(this.written.at(-1)?.text ?? "");
   }

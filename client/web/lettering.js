@@ -1,6 +1,6 @@
 /**
- * Many models know one letter case only. These functions write such text as a sentence: a capital first, small letters
- * after it. Text that has both cases of its own stays as it is.
+ * How text is shown. A server may know capitals and punctuation; many models know one letter case only, and their text
+ * is written as a sentence: a capital first, small letters after it. Text that has both cases of its own stays.
  *
  * @typedef {import("./transcript.js").Utterance} Utterance
  * @typedef {{sentences: boolean, english: boolean}} Lettering
@@ -13,16 +13,18 @@
  * @returns {Utterance}
  */
 export function worded(utterance, { sentences, english }) {
-  return sentences && !utterance.edited ? asSentence(utterance, english) : utterance;
+  if (!sentences || utterance.edited) return utterance;
+  return utterance.formatted ? { ...utterance, ...utterance.formatted } : asSentence(utterance, english);
 }
 
 /**
  * The utterance in progress as it is shown.
- * @param {{committed: string, tail: string}} live
+ * @param {import("./transcript.js").Live} live
  * @param {Lettering} lettering
+ * @returns {import("./transcript.js").LiveWording}
  */
 export function liveWorded(live, { sentences, english }) {
-  return sentences ? liveAsSentence(live, english) : live;
+  return sentences ? (live.formatted ?? liveAsSentence(live, english)) : live;
 }
 
 /** @param {string} text */

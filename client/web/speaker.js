@@ -4,7 +4,7 @@ import { element } from "./dom.js";
 import { LineEditor } from "./editing.js";
 import { plainWords } from "./errors.js";
 import { listenToDrops } from "./file_drop.js";
-import { StreamError, hasTabAudio, openMicrophone, openTabAudio, prepareListening } from "./javascript/index.js";
+import { StreamError, hasTabAudio, info, openMicrophone, openTabAudio, prepareListening } from "./javascript/index.js";
 import { Keeper, tabStorage } from "./keeper.js";
 import { RecentMedian } from "./latency.js";
 import { worded } from "./lettering.js";
@@ -42,6 +42,7 @@ export class Speaker extends Page {
     this.show();
     setInterval(() => this.#showFigures(), FIGURES_MILLISECONDS);
     prepareListening();
+    this.#listLanguages();
   }
 
   #isOverlay;
@@ -173,6 +174,7 @@ export class Speaker extends Page {
     element("model", HTMLElement).textContent = `Model ${model}${language}`;
     if (unspellable.length) this.controls.showNotice(`This model cannot spell: ${unspellable.join(", ")}.`);
     this.#sharing.show(session);
+    this.#listLanguages();
   }
 
   /** @param {import("./javascript/index.js").Warning} warning */
@@ -245,6 +247,14 @@ export class Speaker extends Page {
       this.show();
     };
     this.controls.showNotice("The line was removed.", { good: true, action: { label: "Undo", run: restore } });
+  }
+
+  async #listLanguages() {
+    try {
+      this.dialog.listLanguages((await info(BASE)).languages);
+    } catch (error) {
+      console.info("the languages are listed later:", String(error));
+    }
   }
 
   #restore() {

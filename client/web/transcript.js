@@ -7,9 +7,16 @@
  * @typedef {import("./javascript/index.js").Word} Word
  * @typedef {import("./javascript/index.js").StreamEvent} StreamEvent
  * @typedef {{text: string, words: readonly Word[]}} Wording
- * @typedef {Wording & {id: number, start: number, end: number, edited?: boolean, at?: number}} Utterance `at` is the time
- *   of day, in seconds since 1970, where that is what is shown
- * @typedef {{committed: string, tail: string, start: number}} Live
+ * @typedef {object} Timing
+ * @property {number} id
+ * @property {number} start
+ * @property {number} end
+ * @property {Wording} [formatted] with capitals and punctuation, where the server knows them
+ * @property {boolean} [edited] whether a person has corrected it
+ * @property {number} [at] the time of day, in seconds since 1970, where that is what is shown
+ * @typedef {Wording & Timing} Utterance
+ * @typedef {{committed: string, tail: string}} LiveWording
+ * @typedef {LiveWording & {start: number, formatted?: LiveWording}} Live
  * @typedef {{at: number, seconds: number}} Gap where in the recording audio was missed, and how much
  * @typedef {object} Transcript
  * @property {readonly Utterance[]} utterances in the order of their ids
@@ -72,8 +79,8 @@ export function applied(transcript, event) {
  * @param {import("./javascript/index.js").Partial} partial
  * @returns {Live}
  */
-function liveOf(transcript, { committed, tail, start, words }) {
-  return { committed, tail, start: pageTime(transcript, words?.[0]?.start ?? start) };
+function liveOf(transcript, { committed, tail, start, words, formatted }) {
+  return { committed, tail, start: pageTime(transcript, words?.[0]?.start ?? start), formatted };
 }
 
 /**
@@ -81,12 +88,16 @@ function liveOf(transcript, { committed, tail, start, words }) {
  * @param {import("./javascript/index.js").Final} final
  * @returns {Transcript}
  */
-function withFinal(transcript, { text, start, end, words = [] }) {
+function withFinal(transcript, { text, start, end, words = [], formatted }) {
   if (!text.trim()) return { ...transcript, live: null };
   /** @type {(word: Word) => Word} */
   const moved = (word) => ({ ...word, start: pageTime(transcript, word.start), end: pageTime(transcript, word.end) });
   const [first, last] = [pageTime(transcript, start), pageTime(transcript, end)];
-  const utterance = { id: transcript.next, text, start: first, end: last, words: words.map(moved) };
+  const readable = formatted && { text: formatted.committed, words: (formatted.words ?? []).map(moved) };
+  const utterance = {
+    ...{ id: transcript.next, text, start: first, end: last, words: words.map(moved) },
+    ...(readable ? { formatted: readable } : {}),
+  };
   return { ...transcript, live: null, next: transcript.next + 1, utterances: [...transcript.utterances, utterance] };
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute
@@ -43,11 +45,20 @@ def create_application(service: Service, *, web: Path | None = None) -> Starlett
         http_route("/v1/tokens", partial(issue_token, service), "POST"),
         http_route("/healthz", health),
         http_route("/readyz", partial(readiness, service)),
+        http_route("/v1/info", partial(show_info, service)),
         http_route("/metrics", partial(show_metrics, service)),
         *protocols.routes(),
         *pages(web),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, middleware=_cross_origin(service.settings.allow_origin))
+
+
+def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
+    """Lets pages of other origins read answers in HTTP, where these may connect at all."""
+    if not origins:
+        return []
+    headers, methods = ["Authorization", "Content-Type"], ["GET", "POST", "DELETE"]
+    return [Middleware(CORSMiddleware, allow_origins=origins, allow_methods=methods, allow_headers=headers)]
 
 
 async def issue_token(service: Service, request: Request) -> Response:
@@ -73,6 +84,15 @@ async def readiness(service: Service, request: Request) -> Response:
     if status == "ready":
         return JSONResponse({"status": status})
     return JSONResponse({"status": status}, status_code=503, headers={"Retry-After": "5"})
+
+
+async def show_info(service: Service, request: Request) -> Response:
+    """`/v1/info`: the model's name, and the languages that a stream may ask for."""
+    try:
+        recognition = service.recognition
+    except Refusal as refusal:
+        return refusal_response(refusal)
+    return JSONResponse({"model": recognition.name, "languages": list(recognition.languages)})
 
 
 async def show_metrics(service: Service, request: Request) -> Response:

@@ -33,6 +33,7 @@ def serve(
     beam_width: Annotated[int | None, typer.Option(help="Beams of the search (50); 1 is greedy.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the model; by default all cores.")] = None,
     max_streams: Annotated[int | None, typer.Option(help="Streams at once (32); more are refused with 503.")] = None,
+    max_viewers: Annotated[int | None, typer.Option(help="Readers of views at once, in all of them (500).")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="TOML with hashed keys; see create-key.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,

@@ -20,6 +20,7 @@ class Metrics:
         self.decoded_seconds = 0.0
         self.streams = self._gauge("streams", "Connections that stream now")
         self.sessions = self._gauge("sessions", "Sessions, with those that wait for their client to come back")
+        self.viewers = self._gauge("viewers", "Readers of views")
         self.queued = self._gauge("queued_seconds", "Audio received and not yet given to the recognizer")
         self.waiting = self._gauge("recognizer_waiting", "Jobs that wait for the inference thread")
         self.steps = self._gauge("recognizer_steps", "Batches that the model has computed")

@@ -68,6 +68,7 @@ class DrainingServer(uvicorn.Server):
         self._service = service
         self._grace_seconds = grace_seconds
         self._deadline: float | None = None
+        self._warned = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A second signal does not wait any longer."""
@@ -83,6 +84,9 @@ class DrainingServer(uvicorn.Server):
             return True
         if self._deadline is None:
             return False
+        if not self._warned:
+            self._warned = True
+            self._service.warn_connections()
         return self._service.idle or time.monotonic() >= self._deadline
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:

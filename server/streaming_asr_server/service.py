@@ -67,6 +67,8 @@ class Service:
     exit_requested: bool = False
     """The server shall end: the program that started it over standard streams has gone."""
     connections: set[Callable[[ProtocolError], None]] = field(default_factory=set)
+    to_warn: set[Callable[[], None]] = field(default_factory=set)
+    """Connections whose protocol has words for a server that is about to stop."""
     admission: Admission = field(init=False)
     tokens: BrowserTokens = field(init=False)
     _recognition: Recognition | None = None
@@ -134,6 +136,11 @@ class Service:
     def drain(self) -> None:
         """Take no new streams."""
         self.admission.readiness = Readiness.DRAINING
+
+    def warn_connections(self) -> None:
+        """Tell who can be told that the server is about to stop."""
+        for warn in list(self.to_warn):
+            warn()
 
     @property
     def idle(self) -> bool:

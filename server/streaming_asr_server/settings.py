@@ -30,6 +30,7 @@ class Settings:
     beam_width: int = 50
     threads: int | None = None
     max_streams: int = 32
+    max_viewers: int = 500
     api_key_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -82,6 +83,7 @@ _POSITIVE: Final = (
         "beam_width",
         "threads",
         "max_streams",
+        "max_viewers",
         "start_seconds",
         "idle_seconds",
         "stream_seconds",

@@ -141,9 +141,10 @@ def test_a_server_that_was_killed_and_restarted_loses_no_word(open_page: OpenPag
             until_finals(watched, 4)
             watched.stop()
     assert [started["resumed"] for started in watched.messages("started")] == ["no", "position"]
-    starts = [final["start"] for final in watched.messages("final")]
+    # The microphone may have been opened within a tone.
+    starts = [final["start"] for final in watched.messages("final")][1:]
     assert starts == pytest.approx([starts[0] + PERIOD * number for number in range(len(starts))], abs=0.11)
-    assert {len(text.split()) for text in watched.finals()[:-1]} <= {5, 6}
+    assert {len(text.split()) for text in watched.finals()[1:-1]} <= {5, 6}
     (finished,) = watched.messages("finished")
     assert finished["samples"] == len(audio_sent(watched.sockets))
 

@@ -1,5 +1,6 @@
 /** What must be asked in plain HTTP, because a browser does not tell it why a websocket was refused. */
 
+import { baseOf } from "./address.js";
 import { StreamError } from "./errors.js";
 
 const PATIENCE_MILLISECONDS = 10_000;
@@ -26,6 +27,17 @@ export async function freshToken(base, key) {
     default:
       throw new StreamError("unreachable", `the server answered ${response.status}`);
   }
+}
+
+/**
+ * What the server recognizes.
+ * @param {string | URL} url
+ * @returns {Promise<{model: string, languages: string[]}>}
+ */
+export async function info(url) {
+  const response = await asked(new URL("v1/info", baseOf(url)), {});
+  if (!response.ok) throw new StreamError(response.status === 503 ? "starting" : "failed", `the server answered ${response.status}`);
+  return response.json();
 }
 
 /**

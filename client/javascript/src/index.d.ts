@@ -31,7 +31,14 @@ export interface SpeechStarted {
   lag: number;
 }
 
-/** `committed` never changes again, `tail` may. `formatted` has the same two with capitals and punctuation. */
+/** The same text as one reads it: with capitals, punctuation and figures. In a final, `tail` is empty. */
+export interface Formatted {
+  committed: string;
+  tail: string;
+  words?: Word[];
+}
+
+/** `committed` never changes again, `tail` may. */
 export interface Partial {
   type: "partial";
   utterance: number;
@@ -41,7 +48,8 @@ export interface Partial {
   end: number;
   lag: number;
   words?: Word[];
-  formatted?: any;
+  /** Where the server has a text model for the language. */
+  formatted?: Formatted;
 }
 
 export interface Final {
@@ -56,7 +64,7 @@ export interface Final {
   acknowledged: number;
   words?: Word[];
   alternatives?: { text: string; score: number; words?: Word[] }[];
-  formatted?: any;
+  formatted?: Formatted;
 }
 
 export interface SpeechEnded {
@@ -109,6 +117,8 @@ export interface StreamOptions {
   wordTimes?: boolean;
   alternatives?: number;
   stability?: "low" | "medium" | "high";
+  /** Whether events carry `formatted`; they do if it is not given. */
+  formatted?: boolean;
   /** An API key; it buys a token for each connection from the server. */
   key?: string;
   /** Gets a token for one connection instead, for example from a backend of yours that has the key. */
@@ -238,6 +248,9 @@ export interface ViewState {
 export type ViewFinal = Pick<Final, "text" | "start" | "end" | "formatted"> & { type: "final"; line: number; at: number };
 export type ViewPartial = Pick<Partial, "committed" | "tail" | "start" | "end" | "formatted"> & { type: "partial" };
 export type ViewEvent = ViewState | ViewPartial | ViewFinal | { type: "speech_ended" };
+
+/** The model's name, and the codes of the languages that a stream may ask for. */
+export function info(url: string | URL): Promise<{ model: string; languages: string[] }>;
 
 export function newSecret(): string;
 export function share(url: string | URL, options: ShareOptions): Promise<{ view: string; watching: number }>;

@@ -31,6 +31,7 @@ const START_FIELDS = Object.freeze({
   wordTimes: "word_times",
   alternatives: "alternatives",
   stability: "stability",
+  formatted: "formatted",
 });
 const OTHER_OPTIONS = ["source", "sampleRate", "key", "token", "heldSeconds", "patienceSeconds", "giveUpSeconds"];
 const OPTIONS = new Set([...Object.keys(START_FIELDS), ...OTHER_OPTIONS, "signal", "onstate", "WebSocket"]);

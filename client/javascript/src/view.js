@@ -163,8 +163,12 @@ class Reading {
     }
   }
 
-  /** @param {ViewEvent} event */
+  /** @param {ViewEvent | {type: "lines", lines: ViewEvent[]}} event one, or many lines that were said before */
   #take(event) {
+    if (event.type === "lines") {
+      this.#events.push(...event.lines);
+      return this.#wake();
+    }
     const last = this.#events.at(-1);
     if (last?.type === "partial" && event.type === "partial") this.#events.pop();
     this.#events.push(event);

@@ -24,6 +24,7 @@ from streaming_asr.protocol import (
     Update,
 )
 from streaming_asr.protocol.messages import Caution
+from streaming_asr.protocol.states import State
 from streaming_asr_server.connection.connection import ToSession
 from streaming_asr_server.connection.outbox import Close, Outgoing, Send
 from streaming_asr_server.sessions.messages import EndStream, EndUtterance, OpenSession, PushAudio
@@ -91,6 +92,13 @@ class NativeCodec:
             case Update():
                 messages += self._caution()
         return messages
+
+    def draining(self) -> Sequence[Outgoing]:
+        """What to say when the server is about to stop."""
+        if self._end.state not in (State.STREAMING, State.FINISHING):
+            return []
+        text = "the server is about to stop; the stream goes on until it does, then resume on another one or here"
+        return [self._send(Caution("draining", text))]
 
     def failed(self, error: ProtocolError) -> Sequence[Outgoing]:
         text = self._end.fail(error)

@@ -96,9 +96,11 @@ async def serve_transport(
     *,
     rules: ConnectionRules | None = None,
     greeting: Sequence[Outgoing] = (),
+    warning: Callable[[], Sequence[Outgoing]] = tuple,
 ) -> ProtocolError | None:
     """Send the greeting and run a connection to its end; `rules` None are the server's own.
 
+    `warning` is what to say when the server is about to stop.
     Returns the error that ended the connection, if one did.
     """
     meter, sessions = service.meter(principal), service.sessions
@@ -111,11 +113,17 @@ async def serve_transport(
     rules = rules or connection_rules(service.settings)
     connection = Connection(transport, codec, sessions=sessions, open_session=open_session, rules=rules)
     connection.outbox.put(greeting)
+
+    def warn() -> None:
+        connection.outbox.put(warning())
+
     service.connections.add(connection.fail)
+    service.to_warn.add(warn)
     try:
         error = await connection.run()
     finally:
         service.connections.discard(connection.fail)
+        service.to_warn.discard(warn)
     if error is not None:
         meter.error(error)
     return error
@@ -137,7 +145,7 @@ async def serve_native(service: Service, websocket: WebSocket) -> None:
         codec = NativeCodec(model=service.recognition.name, limits=service.limits)
         subprotocol = chosen_subprotocol(websocket.scope.get("subprotocols", ()))
         transport = await accept(service, websocket, subprotocol=subprotocol)
-        return await serve_transport(service, transport, principal, codec)
+        return await serve_transport(service, transport, principal, codec, warning=codec.draining)
 
     await serve_websocket(service, websocket, serve)
 

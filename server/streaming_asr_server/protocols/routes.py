@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from streaming_asr.errors import OptionError
 from streaming_asr_server.connection.endpoints import http_route, websocket_route
+from streaming_asr_server.protocols.audience.route import AudienceEndpoint
 from streaming_asr_server.protocols.deepgram.route import serve_deepgram
 from streaming_asr_server.protocols.openai.client_secrets import ClientSecrets
 from streaming_asr_server.protocols.openai.route import (
@@ -52,7 +53,8 @@ class Protocols:
 
     def routes(self) -> list[BaseRoute]:
         """Those on the main port."""
-        return [*self._deepgram(), *self._openai(), *self._twilio(), self._vosk()]
+        audience = AudienceEndpoint(self._service)
+        return [*audience.routes(), *self._deepgram(), *self._openai(), *self._twilio(), self._vosk()]
 
     def _deepgram(self) -> list[BaseRoute]:
         return [websocket_route("/v1/listen", partial(serve_deepgram, self._service))]

@@ -65,6 +65,10 @@ class Recognition(Protocol):
         """The model's name, as clients see it."""
 
     @property
+    def languages(self) -> Sequence[str]:
+        """Codes of what it recognizes, one of which a stream may ask for; none where nobody has said."""
+
+    @property
     def load(self) -> Load:
         """For metrics."""
 

@@ -81,6 +81,7 @@ class ModelRecognition:
     ) -> None:
         self.name: Final = name
         self.recognizer: Final = recognizer
+        self.languages: Final[tuple[str, ...]] = (language,) if language else ()
         self._language = language
         self._options = dict(options or {})
 

@@ -132,6 +132,7 @@ class ScriptedRecognition:
     def __init__(self, *, delay: float = 0.0, language: str = "en") -> None:
         self.delay = delay
         self.streams: list[ScriptedStream] = []
+        self.languages: Final[tuple[str, ...]] = (language,)
         self._language = language
 
     async def warm_up(self) -> None:

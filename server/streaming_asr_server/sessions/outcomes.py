@@ -67,3 +67,12 @@ class Meter(Protocol):
     def event(self, event: Event) -> None: ...
 
     def error(self, error: ProtocolError) -> None: ...
+
+
+class Spectator(Protocol):
+    """Who is told what a session says, whichever connection hears it; must not raise."""
+
+    def event(self, event: Event) -> None: ...
+
+    def ended(self) -> None:
+        """The session is over, or has another spectator."""

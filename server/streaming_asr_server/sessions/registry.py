@@ -75,6 +75,11 @@ class SessionRegistry:
             self.discard(session)
         return Opened(self._new(wanted, owner, meter, resume), resume.acknowledged, "position")
 
+    def find(self, name: str, *, owner: str) -> ServerSession | None:
+        """A session of this owner."""
+        session = self._sessions.get(name)
+        return session if session is not None and session.owner == owner else None
+
     def keep(self, session: ServerSession) -> None:
         """Keep a session whose connection was lost."""
         if not session.alive or self.resume_seconds <= 0:

@@ -22,7 +22,7 @@ from streaming_asr_server.sessions.channels import ChannelEvents, ChannelStreams
 from streaming_asr_server.sessions.decoding import AudioFormat
 from streaming_asr_server.sessions.inbox import AudioPiece, Inbox, Item
 from streaming_asr_server.sessions.messages import EndStream, EndUtterance, OpenSession, PushAudio, SessionMessage
-from streaming_asr_server.sessions.outcomes import Listener, Meter, Outcome, SessionEvent
+from streaming_asr_server.sessions.outcomes import Listener, Meter, Outcome, SessionEvent, Spectator
 from streaming_asr_server.sessions.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ class ServerSession:
         self._meter = meter
         self._rules = rules
         self._listener: Listener | None = None
+        self._spectator: Spectator | None = None
         self._history: deque[SessionEvent] = deque(maxlen=_HISTORY_LENGTH)
         self._first_in_history = first_utterance
         self._inbox = Inbox(self._audio, maximum_seconds=rules.inbox_seconds)
@@ -148,9 +149,19 @@ class ServerSession:
         self._listener = None
         return True
 
+    def show_to(self, spectator: Spectator | None) -> None:
+        """From now on this spectator sees what is said; first, what is still known of what was said before."""
+        previous, self._spectator = self._spectator, spectator
+        if previous is not None:
+            previous.ended()
+        if spectator is not None:
+            for item in self._history:
+                spectator.event(item.event)
+
     async def close(self) -> None:
         """End the worker and let go of the streams."""
         self.alive = False
+        self.show_to(None)
         self._worker.cancel()
         await asyncio.gather(self._worker, return_exceptions=True)
         self._streams.close()
@@ -265,6 +276,8 @@ class ServerSession:
         items = [item for channel, of_channel in events for item in self._items(channel, of_channel)]
         for item in items:
             self._meter.event(item.event)
+            if self._spectator is not None:
+                self._spectator.event(item.event)
             if not isinstance(item.event, Partial):
                 self._remember(item)
         return self._outcome(cause, events=tuple(items), **more)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from starlette.requests import HTTPConnection
@@ -15,7 +14,8 @@ from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import ANYONE, Principal, presented_key
 from streaming_asr_server.adapter.adapter import ProtocolAdapter
-from streaming_asr_server.connection.outbox import Close, Outbox, Send
+from streaming_asr_server.connection.forwarding import forward
+from streaming_asr_server.connection.outbox import Close, Outbox
 from streaming_asr_server.connection.serving import (
     accept,
     caller,
@@ -25,7 +25,7 @@ from streaming_asr_server.connection.serving import (
     serve_transport,
     serve_websocket,
 )
-from streaming_asr_server.connection.transport import Transport, TransportClosedError, WebSocketTransport
+from streaming_asr_server.connection.transport import Transport, WebSocketTransport
 from streaming_asr_server.protocols.twilio.codec import TwilioCodec
 from streaming_asr_server.protocols.twilio.messages import Call
 from streaming_asr_server.protocols.twilio.signature import HEADER, is_signed, spellings
@@ -100,42 +100,11 @@ async def serve_subscriber(service: Service, subscribers: Subscribers, websocket
         authenticate_subscriber(service, websocket)
         with subscribers.subscribe(name) as outbox:
             transport = await WebSocketTransport.accept(websocket)
-            await _forward(service, subscribers, name, outbox, transport)
+            patience = _await_call(subscribers, name, outbox, service.settings.idle_seconds)
+            await forward(outbox, transport, service.settings.write_seconds, patience)
     except Refusal as refusal:
         service.metrics.refused.labels(refusal.code).inc()
         await send_denial(websocket, refusal_response(refusal))
-
-
-async def _forward(service: Service, subscribers: Subscribers, name: str, outbox: Outbox, transport: Transport) -> None:
-    """Send until the call has ended or the subscriber has gone. Cancelled, it lets go of both."""
-    tasks = [
-        asyncio.create_task(_until_gone(transport)),
-        asyncio.create_task(_write(outbox, transport, service.settings.write_seconds)),
-        asyncio.create_task(_await_call(subscribers, name, outbox, service.settings.idle_seconds)),
-    ]
-    try:
-        done, _ = await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _until_gone(transport: Transport) -> None:
-    """Wait for the end of a subscriber's connection; its messages mean nothing."""
-    while await transport.receive() is not None:
-        pass
-
-
-async def _write(outbox: Outbox, transport: Transport, seconds: float) -> None:
-    """Send what there is to send, until the subscriber has gone or a message is not read in time."""
-    with suppress(TransportClosedError, TimeoutError):
-        while isinstance(message := await outbox.get(), Send):
-            async with asyncio.timeout(seconds):
-                await transport.send(message.data)
-        await transport.close(message.code, message.reason)
 
 
 async def _await_call(subscribers: Subscribers, name: str, outbox: Outbox, seconds: float) -> None:

@@ -1,0 +1,1 @@
+"""Views: what is said in a stream, for an audience that reads along."""
