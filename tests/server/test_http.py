@@ -92,3 +92,21 @@ async def test_the_page_may_load_nothing_but_itself(tmp_path: Path) -> None:
     assert "unsafe" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["permissions-policy"].startswith("microphone=(self)")
+
+
+async def test_pages_of_other_origins_may_load_the_package_and_only_allowed_ones_may_ask() -> None:
+    settings = Settings(allow_origin=("https://friend",))
+    async with local_server(ScriptedRecognition, settings) as server, httpx.AsyncClient(base_url=server.http) as http:
+        package = await http.get("/javascript/index.js", headers={"Origin": "https://stranger"})
+        assert package.headers["access-control-allow-origin"] == "*"
+        for origin, allowed in (("https://friend", "https://friend"), ("https://stranger", None)):
+            answer = await http.post("/v1/tokens", headers={"Origin": origin})
+            assert answer.headers.get("access-control-allow-origin") == allowed
+            preflight = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            answer = await http.options("/v1/tokens", headers=preflight)
+            assert answer.headers.get("access-control-allow-origin") == allowed
+
+
+async def test_the_server_says_what_it_recognizes() -> None:
+    async with local_server(lambda: ScriptedRecognition(language="fr")) as server, httpx.AsyncClient() as http:
+        assert (await http.get(f"{server.http}/v1/info")).json() == {"model": "scripted", "languages": ["fr"]}

@@ -63,3 +63,19 @@ async def test_tls(tmp_path: Path) -> None:
     finally:
         process.terminate()
         await process.wait()
+
+
+async def test_a_client_is_told_at_once_that_the_server_is_about_to_stop() -> None:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(sys.executable, str(SCRIPT), str(port), "1")
+    await until_open(port)
+    async with open_websocket(f"ws://127.0.0.1:{port}/v1/stream") as websocket:
+        client = Raw(websocket)
+        await client.send({"type": "start"}, pcm(17))
+        await client.receive("started")
+        process.send_signal(signal.SIGTERM)
+        assert (await client.receive("warning"))["code"] == "draining"
+        await client.send(pcm(18), {"type": "finish"})
+        assert (await client.receive("final"))["text"] == "w17 w18"
+        await client.receive("finished")
+    await asyncio.wait_for(process.wait(), 15)

@@ -103,7 +103,7 @@ def test_what_the_library_hears_is_what_the_package_is_told(node: str, server: s
     (tmp_path / "demo.raw").write_bytes(samples.tobytes())
     events = said(started(node, "transcribe.mjs", server, str(tmp_path / "demo.raw"), "0"), 120)
     with Recognizer.load() as recognizer:
-        stream = recognizer.stream(encoding="linear16")
+        stream = recognizer.stream(encoding="linear16", sample_rate=SAMPLE_RATE)
         expected = [*stream.push(samples.tobytes()), *stream.finish()]
     assert [final["text"] for final in finals(events)] == [
         each.text for each in expected if isinstance(each, FinalEvent)
