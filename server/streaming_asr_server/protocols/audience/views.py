@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted
+from streaming_asr.events import Event, Formatted, Partial, SpeechEnded, SpeechStarted
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.connection.outbox import Close, Outbox, Send
@@ -198,9 +198,14 @@ class Views:
 
 
 def _partial(event: Partial) -> dict[str, Any]:
-    texts = {"committed": event.committed, "tail": event.tail}
-    return {"type": "partial", **texts, "start": event.start, "end": event.end}
+    texts = {"type": "partial", "committed": event.committed, "tail": event.tail}
+    return {**texts, "start": event.start, "end": event.end, **_formatted(event.formatted)}
 
 
 def _final(event: FinalEvent) -> dict[str, Any]:
-    return {"type": "final", "text": event.text, "start": event.start, "end": event.end}
+    fields = {"type": "final", "text": event.text, "start": event.start, "end": event.end}
+    return {**fields, **_formatted(event.formatted)}
+
+
+def _formatted(formatted: Formatted | None) -> dict[str, Any]:
+    return {} if formatted is None else {"formatted": {"committed": formatted.committed, "tail": formatted.tail}}
