@@ -18,8 +18,8 @@ import torch
 
 from benchmarks.encoder import BASE, XLSR, audio, checkpoint, cost, random_model, streaming
 from benchmarks.machine import print_machine
+from streaming_asr.latency import OFFLINE_MODEL_LATENCY
 from streaming_asr.model import Encoder, Precision
-from streaming_asr.recognizer import OFFLINE_MODEL_LATENCY
 
 XLS_R_1B: Final[Mapping[str, Any]] = {
     **XLSR,

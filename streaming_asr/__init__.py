@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     )
     from streaming_asr.events import Alternative, Event, Final, Formatted, Partial, SpeechEnded, SpeechStarted, Word
     from streaming_asr.exports import SubtitleOptions
-    from streaming_asr.recognizer import Latency, Recognizer, Stream
+    from streaming_asr.latency import Latency
+    from streaming_asr.recognizer import Recognizer, Stream
     from streaming_asr.text.formatting import FormatOptions
     from streaming_asr.transcript import Transcript
 
@@ -72,7 +73,8 @@ _HOMES = {
     "events": ("Alternative", "Event", "Final", "Formatted", "Partial", "SpeechEnded", "SpeechStarted", "Word"),
     "audio.gate": ("GateOptions",),
     "exports": ("SubtitleOptions",),
-    "recognizer": ("Latency", "Recognizer", "Stream"),
+    "latency": ("Latency",),
+    "recognizer": ("Recognizer", "Stream"),
     "text.formatting": ("FormatOptions",),
     "transcript": ("Transcript",),
 }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TypedDict, Unpack
@@ -13,81 +11,30 @@ from typing import Final, Literal, Self, TypedDict, Unpack
 from streaming_asr.audio.encodings import Encoding, PcmPiece
 from streaming_asr.audio.gate import GateOptions
 from streaming_asr.audio.input import AudioInput
-from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.audio.sources import Source
-from streaming_asr.checkpoints.checkpoint import Checkpoint, fetch_language_model, read_checkpoint
-from streaming_asr.decoding import (
-    Alphabet,
-    BeamSearch,
-    GreedySearch,
-    Hotwords,
-    LanguageModel,
-    Search,
-    load_language_model,
-)
+from streaming_asr.checkpoints.checkpoint import read_checkpoint
+from streaming_asr.decoding import Hotwords
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.engine import Engine, Work
-from streaming_asr.errors import MissingExtraError, OptionError
 from streaming_asr.events import Event
-from streaming_asr.model import Context, Encoder
+from streaming_asr.languages import Language, LanguageLoader, Languages
+from streaming_asr.latency import OFFLINE_MODEL_LATENCY, Latency
+from streaming_asr.model import Encoder
 from streaming_asr.recognition import recognize, transcribe
+from streaming_asr.searches import HotwordList, SearchFactory
 from streaming_asr.session import Session, SessionOptions
-from streaming_asr.text import FormatOptions, Formatter, TextModel, load_text_model, spellings
+from streaming_asr.text import FormatOptions, Formatter, spellings
 from streaming_asr.transcript import Transcript
-
-logger = logging.getLogger(__name__)
 
 _PIECE: Final = 10 * SAMPLE_RATE
 """The most audio in one job of the engine, so that a long recording pushed at once does not hold up other streams."""
-
-HotwordList = Mapping[str, float] | Sequence[str]
-"""Words, or phrases, with or without a weight each."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """How much audio the encoder takes at a time, in milliseconds; None leaves a value to the model.
-
-    `chunk_ms`: new audio per step. `lookahead_ms`: audio behind the chunk that is looked at, then encoded again.
-    `left_ms`: past audio that attention sees. `sink_ms`: audio at the utterance's start that it always sees.
-    A frame is decoded between `lookahead_ms` and `chunk_ms + lookahead_ms` after it was pushed.
-    """
-
-    chunk_ms: float | None = None
-    lookahead_ms: float | None = None
-    left_ms: float | None = None
-    sink_ms: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, lowest in (("chunk_ms", 1), ("lookahead_ms", 0), ("left_ms", 0), ("sink_ms", 0)):
-            value = getattr(self, name)
-            if value is not None and not lowest <= value < float("inf"):
-                raise OptionError(f"{name} is {value}; it must be {lowest} or more milliseconds")
-
-    def over(self, base: Latency) -> Latency:
-        """These values, and those of `base` where there is none."""
-        mine, others = (
-            {name: getattr(values, name) for name in ("chunk_ms", "lookahead_ms", "left_ms", "sink_ms")}
-            for values in (self, base)
-        )
-        return Latency(**{name: others[name] if value is None else value for name, value in mine.items()})
-
-    def context(self, hop: int) -> Context:
-        """The same in encoder frames of `hop` samples, rounded to the nearest; a chunk has at least one frame."""
-        chunk, lookahead, left, sinks = (
-            None if value is None else round(milliseconds_to_samples(value) / hop)
-            for value in (self.chunk_ms, self.lookahead_ms, self.left_ms, self.sink_ms)
-        )
-        return Context(chunk=max(1, chunk or 0), lookahead=lookahead or 0, left=left, sinks=sinks or 0)
-
-
-OFFLINE_MODEL_LATENCY: Final = Latency(chunk_ms=1_280, lookahead_ms=1_280, left_ms=10_240, sink_ms=160)
-"""For checkpoints that were never trained to see little of what comes; they need a long look ahead."""
 
 
 class StreamOptions(TypedDict, total=False):
     """The options of `Recognizer.stream` that do not describe the audio; a source describes its audio itself."""
 
+    language: str | None
     channel: int | None
     hotwords: HotwordList | None
     beam_width: int
@@ -112,24 +59,18 @@ class Recognizer:
     def __init__(
         self,
         encoder: Encoder,
+        languages: Languages,
         *,
         latency: Latency | None = None,
-        language_model: LanguageModel | None = None,
-        special: Sequence[int] = (),
         minimum_evidence: float = 0.0,
-        text_model: TextModel | None = None,
     ) -> None:
         self.encoder: Final = encoder
+        self.languages: Final = languages
+        """The languages that streams may name, and what belongs to each."""
         self.latency: Final = (latency or Latency()).over(OFFLINE_MODEL_LATENCY)
         """What suits the model; for one that was trained for streaming, what its configuration recommends."""
-        self.language_model: Final = language_model
-        self.special: Final = tuple(special)
-        """Columns of the vocabulary that are never text: the special tokens other than blank."""
         self.minimum_evidence: Final = minimum_evidence
         """Letters, weighted by squared confidence, without which this model's utterances are taken for noise."""
-        self.text_model: Final = text_model
-        """What formats the words for those who read; None leaves them raw."""
-        self.alphabet: Final = Alphabet(encoder.labels)
         self.engine: Final = Engine(encoder)
 
     @classmethod
@@ -138,47 +79,64 @@ class Recognizer:
         name: str | Path | None = None,
         *,
         language: str | None = None,
+        languages: Sequence[str] | Literal["all"] | None = None,
+        maximum_languages: int = 32,
         revision: str | None = None,
         device: str = "cpu",
         precision: Literal["float32", "int8", "bfloat16"] = "float32",
-        language_model: str | Path | None = "auto",
-        text_model: str | Path | None = "auto",
+        language_model: str | Path | Mapping[str, str | Path] | None = "auto",
+        text_model: str | Path | Mapping[str, str | Path] | None = "auto",
     ) -> Recognizer:
         """Load a wav2vec2 CTC checkpoint.
 
+        Languages are named by ISO 639 or BCP 47 codes ("fra", "fr", "fr-CA"), or as the checkpoint names them.
+
         Args:
             name: a folder or a hub name; None is the embedded English model.
-            language: of a checkpoint with adapters (MMS), e.g. "fra".
+            language: of a checkpoint of many languages (MMS) the one of streams that name none; None takes the first of
+                `languages`, else the checkpoint's own. Of another checkpoint it declares the language, which has to
+                agree with what the checkpoint states of itself.
+            languages: the languages that streams may name. A list is loaded now; "all" are those that the checkpoint
+                has, each loaded when a stream first asks for it; None is the one of `language`.
+            maximum_languages: the most that are held beside that of `language`; the least recently used are let go.
             revision: branch, tag or commit on the hub.
             device: where the encoder runs, "cpu" or "cuda".
             precision: "int8" (CPU) and "bfloat16" trade a little accuracy for speed.
             language_model: a folder of a processor with a language model, an ARPA, .npz or KenLM file; "auto" takes
-                the one that lies beside the model, if it can be read (a KenLM binary needs the extra 'lm'); None
-                decodes without.
+                the one in the checkpoint's folder `language_model` (of a checkpoint of many languages, in
+                `language_model/CODE`), if it can be read (a KenLM binary needs the extra 'lm'); None decodes without.
+                A mapping names one for each language; a path alone is for the language of streams that name none.
             text_model: what sets marks, capitals and figures: "english" for the embedded one, a folder of
-                `training.text.export`, or None; "auto" takes the one that lies beside the model, and the embedded
-                one for a model whose language is English.
+                `training.text.export`, or None; "auto" takes the one in the checkpoint's folder `text_model` (of a
+                checkpoint of many languages, in `text_model/CODE`), and the embedded one for English. A mapping and a
+                path alone are as for `language_model`.
 
         Raises:
-            CheckpointError: the checkpoint cannot be used.
+            CheckpointError: the checkpoint cannot be used, or has no such language.
             MissingExtraError: the extra 'recognizer' is not installed, or 'lm' for a KenLM binary asked for by path.
-            OptionError: the device is not there, or does not have the precision.
+            OptionError: the device is not there, or does not have the precision; or `maximum_languages` is below 1.
         """
-        checkpoint = read_checkpoint(name, language=language, revision=revision)
+        first = language or (languages[0] if languages and languages != "all" else None)
+        checkpoint = read_checkpoint(name, language=first, revision=revision)
         encoder = Encoder.from_checkpoint(checkpoint, device=device, precision=precision)
+        loader = LanguageLoader(checkpoint, encoder, language_model, text_model)
         return cls(
             encoder,
+            Languages.load(loader, languages, maximum=maximum_languages),
             latency=Latency(**checkpoint.config.get("streaming", {})),
-            language_model=_language_model(language_model, checkpoint),
-            special=checkpoint.special,
             minimum_evidence=checkpoint.config.get("minimum_evidence", 0.0),
-            text_model=load_text_model(text_model, checkpoint=checkpoint.folder, language=checkpoint.language),
         )
+
+    @property
+    def language(self) -> str | None:
+        """The language of streams that name none; None if the checkpoint does not say it."""
+        return self.languages.default.code
 
     def stream(
         self,
         *,
         sample_rate: int,
+        language: str | None = None,
         encoding: Encoding | None = None,
         channels: int = 1,
         channel: int | None = None,
@@ -201,6 +159,7 @@ class Recognizer:
         Args:
             sample_rate: of what will be pushed, 8000 to 192000 samples per second. It has no default: audio at another
                 rate than declared gives wrong words and no error.
+            language: one of the recognizer's `languages`, loaded if it is not yet; None is its `language`.
             encoding: how bytes that are pushed are to be read; None if only arrays will be pushed.
             channels: interleaved channels.
             channel: the one channel to recognize, from 0; None for the mean of all.
@@ -223,8 +182,10 @@ class Recognizer:
             first_utterance: number of the first utterance, for the same.
 
         Raises:
-            OptionError: an option has a value that cannot work.
+            OptionError: an option has a value that cannot work, or the recognizer does not have the language.
+            CheckpointError: the files of the language are missing or broken.
         """
+        spoken = self.languages.get(language)
         audio = AudioInput(encoding=encoding, sample_rate=sample_rate, channels=channels, channel=channel)
         options = SessionOptions(
             gate=gate or GateOptions(),
@@ -236,25 +197,19 @@ class Recognizer:
             minimum_evidence=self.minimum_evidence if minimum_evidence is None else minimum_evidence,
         )
         context = (latency or Latency()).over(self.latency).context(self.encoder.hop)
-        searches = SearchFactory(self.alphabet, beam_width, self.language_model, hotwords)
-        formatter = self._formatter(formatted, hotwords)
+        searches = SearchFactory(spoken.alphabet, beam_width, spoken.language_model, hotwords)
+        formatter = _formatter(spoken, formatted, hotwords)
         session = Session(
             options,
             hop=self.encoder.hop,
-            open_encoder=lambda: self.encoder.open(context),
+            open_encoder=lambda: self.encoder.open(context, language=spoken.layers),
             open_search=searches.open,
-            special=self.special,
+            special=spoken.special,
             formatter=formatter,
             first_sample=first_sample,
             first_utterance=first_utterance,
         )
         return Stream(self.engine, session, audio, searches, formatter)
-
-    def _formatter(self, formatted: FormatOptions | bool, hotwords: HotwordList | None) -> Formatter | None:
-        if self.text_model is None or formatted is False:
-            return None
-        options = FormatOptions() if formatted is True else formatted
-        return Formatter(self.text_model, options, spellings=spellings(hotwords or ()))
 
     def recognize(self, source: Source | str | Path, **options: Unpack[StreamOptions]) -> Iterator[Event]:
         """The events of a source, as they come: a microphone, an open file, or the name of a file.
@@ -374,62 +329,12 @@ class Stream:
         return self._engine.submit(self._session, work)
 
 
-class SearchFactory:
-    """Makes the searches of one stream, one per utterance, with the hotwords that hold at the time."""
-
-    def __init__(
-        self,
-        alphabet: Alphabet,
-        beam_width: int,
-        language_model: LanguageModel | None,
-        hotwords: HotwordList | None,
-    ) -> None:
-        if not 1 <= beam_width <= 10_000:
-            raise OptionError(f"beam_width is {beam_width}; it must be from 1 to 10000")
-        self._alphabet = alphabet
-        self._beam_width = beam_width
-        self._language_model = language_model
-        self.hotwords = Hotwords(hotwords or {}, alphabet)
-
-    def open(self) -> Search:
-        """A fresh search."""
-        if self._beam_width == 1:
-            return GreedySearch(self._alphabet)
-        return BeamSearch(
-            self._alphabet,
-            beam_width=self._beam_width,
-            language_model=self._language_model,
-            hotwords=self.hotwords,
-        )
-
-    def change(self, hotwords: HotwordList | None) -> Work:
-        """The work that puts new hotwords in force, for the utterance under way too."""
-        changed = Hotwords(hotwords or {}, self._alphabet)
-
-        def work(session: Session) -> None:
-            self.hotwords = changed
-            if session.search is not None:
-                session.search.set_hotwords(changed)
-
-        return work
+def _formatter(language: Language, formatted: FormatOptions | bool, hotwords: HotwordList | None) -> Formatter | None:
+    if language.text_model is None or formatted is False:
+        return None
+    options = FormatOptions() if formatted is True else formatted
+    return Formatter(language.text_model, options, spellings=spellings(hotwords or ()))
 
 
 def _pushing(samples: Samples) -> Callable[[Session], None]:
     return lambda session: session.push(samples)
-
-
-def _language_model(wanted: str | Path | None, checkpoint: Checkpoint) -> LanguageModel | None:
-    """The language model that was asked for, or for "auto" the one in the checkpoint's folder, if it can be used."""
-    if wanted is None:
-        return None
-    alphabet = Alphabet(checkpoint.labels)
-    if wanted != "auto":
-        return load_language_model(Path(wanted), alphabet)
-    folder = fetch_language_model(checkpoint)
-    if folder is None:
-        return None
-    try:
-        return load_language_model(folder.parent, alphabet)
-    except MissingExtraError as error:
-        logger.warning("decoding without the model's language model: %s", error)
-        return None

@@ -192,7 +192,7 @@ def test_a_source_at_any_rate_is_recognized_by_one_loop(
 
 
 def test_a_file_that_is_not_there_is_told_before_the_first_event(recognizer: Recognizer) -> None:
-    with pytest.raises(AudioError, match=r"nowhere\.wav is not there"):
+    with pytest.raises(AudioError, match=r"nowhere\.wav .*not there"):
         recognizer.recognize("nowhere.wav")
 
 
@@ -257,7 +257,7 @@ def test_without_kenlm_one_line_says_what_is_missing(
     (folder / "language_model" / "lm.binary").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0")
     monkeypatch.setitem(__import__("sys").modules, "kenlm", None)
     with caplog.at_level(logging.WARNING), Recognizer.load(folder) as recognizer:
-        assert recognizer.language_model is None
+        assert recognizer.languages.default.language_model is None
     assert "pip install 'streaming-asr[lm]'" in caplog.text
 
 

@@ -15,7 +15,6 @@ from streaming_asr_server.settings import Settings, read_settings
 logger = logging.getLogger(__name__)
 
 _EMBEDDED_NAME: Final = "english"
-_EMBEDDED_LANGUAGE: Final = "en"
 
 
 def serve(
@@ -161,6 +160,5 @@ def load_recognition(settings: Settings) -> Any:
         precision=settings.precision,
         language_model=settings.language_model,
     )
-    language = settings.language or (_EMBEDDED_LANGUAGE if settings.model is None else None)
     name = settings.model or _EMBEDDED_NAME
-    return ModelRecognition(recognizer, name=name, language=language, options={"beam_width": settings.beam_width})
+    return ModelRecognition(recognizer, name=name, options={"beam_width": settings.beam_width})

@@ -18,10 +18,16 @@ from streaming_asr.checkpoints import hub
 from streaming_asr.checkpoints.config import Config
 from streaming_asr.checkpoints.front_end import read_front_end
 from streaming_asr.checkpoints.json_files import read_object
-from streaming_asr.checkpoints.languages import adapter_file, choose_language, languages
-from streaming_asr.checkpoints.shapes import expected_shapes, head_rows, layer_count
+from streaming_asr.checkpoints.languages import (
+    adapter_file,
+    choose_language,
+    declared_language,
+    languages,
+    stated_languages,
+)
+from streaming_asr.checkpoints.shapes import adapter_shapes, expected_shapes, head_rows, layer_count
 from streaming_asr.checkpoints.tokenizer import read_tokenizer
-from streaming_asr.checkpoints.vocabulary import read_vocabulary
+from streaming_asr.checkpoints.vocabulary import Vocabulary, read_vocabulary
 from streaming_asr.checkpoints.weights import (
     Tensors,
     adapter_names,
@@ -39,14 +45,25 @@ _HEADLESS: Final = ("ForPreTraining", "Model", "ForSequenceClassification", "For
 
 
 @dataclass(frozen=True, slots=True)
+class Location:
+    """Where a checkpoint lies: its small files are in `folder`; `fetch` brings others of its `files` there."""
+
+    name: str
+    folder: Path
+    files: frozenset[str]
+    fetch: Callable[[Sequence[str]], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """All of a checkpoint that a recognizer needs.
 
     `config` is `config.json` as it is. `weights` are float32 (float64 where the files hold that) under names without
-    the family's prefix, weight norm folded, the adapter of the language put in. `labels`: one per row of the CTC
+    the family's prefix, weight norm folded, the adapter of `language` put in. `labels`: one per row of the CTC
     head, all different, "" is blank and " " divides words; `blank` is a row, and `special` are the rows that no
-    transcript may show (see `vocabulary`). `normalize` and `sampling_rate` (Hz) describe the front end. `name` is what
-    was asked for, `folder` where it lies.
+    transcript may show (see `vocabulary`). `normalize` and `sampling_rate` (Hz) describe the front end. `location` says
+    where the files are. `language` is a BCP 47 tag, None if nothing tells it; of a checkpoint of many `languages` it is
+    the code of the one that was read, and `read_language` reads the others.
     """
 
     config: Mapping[str, Any]
@@ -55,20 +72,31 @@ class Checkpoint:
     blank: int
     normalize: bool
     sampling_rate: int
-    name: str
-    folder: Path
+    location: Location
     language: str | None
+    languages: tuple[str, ...] = ()
     special: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What was asked for."""
+        return self.location.name
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self.location.folder
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
-    """Where a checkpoint lies: its small files are in `folder`; `fetch` brings others of its `files` there."""
+class LanguagePart:
+    """What of a checkpoint of many languages belongs to one: its adapters and head, and the labels of the head."""
 
-    name: str
-    folder: Path
-    files: frozenset[str]
-    fetch: Callable[[Sequence[str]], None]
+    language: str
+    weights: Mapping[str, torch.Tensor]
+    labels: tuple[str, ...]
+    blank: int
+    special: tuple[int, ...]
 
 
 def embedded_folder() -> Path:
@@ -103,19 +131,22 @@ def read_checkpoint(
 ) -> Checkpoint:
     """Read a checkpoint: None or "english" for the embedded model, a folder, or a hub name, which is downloaded.
 
-    `language` chooses in a multilingual checkpoint (MMS); `revision` is a branch, tag or commit on the hub. Raises
-    `CheckpointError` with one sentence for everything that is missing, broken or of an unsupported kind.
+    `language` chooses in a checkpoint of many languages (MMS) and declares that of another; `revision` is a branch, tag
+    or commit on the hub. Raises `CheckpointError` with one sentence for everything that is missing, broken or of an
+    unsupported kind.
     """
     location = _locate(name_or_folder, revision)
     config = read_object(location.folder / "config.json")
     check_config(location.name, config)
     own_language = read_tokenizer(location.folder).language
-    chosen = choose_language(location.name, languages(location.folder, location.files), language, own_language)
-    weights = _load(location, config, adapter_file(location.name, location.files, chosen, own_language))
-    rows = len(weights["lm_head.weight"])
-    vocabulary = read_vocabulary(
-        location.folder, rows, language=chosen, pad_token_id=_integer(config.get("pad_token_id"))
-    )
+    available = languages(location.folder, location.files)
+    if available:
+        chosen: str | None = choose_language(location.name, available, language, own_language)
+    else:
+        chosen = declared_language(location.name, stated_languages(location.folder, config), language)
+    adapter = adapter_file(location.name, location.files, chosen, own_language) if available else None
+    weights = _load(location, config, adapter)
+    vocabulary = _vocabulary(location, config, weights, chosen)
     front_end = read_front_end(location.folder)
     return Checkpoint(
         config=config,
@@ -124,26 +155,67 @@ def read_checkpoint(
         blank=vocabulary.blank,
         normalize=front_end.normalize,
         sampling_rate=front_end.sampling_rate,
-        name=location.name,
-        folder=location.folder,
+        location=location,
         language=chosen,
+        languages=available,
         special=vocabulary.special,
     )
 
 
-def fetch_language_model(checkpoint: Checkpoint) -> Path | None:
+def read_language(checkpoint: Checkpoint, language: str) -> LanguagePart:
+    """One language of a checkpoint of many, by any code; downloaded where it lies on the hub.
+
+    Raises `CheckpointError` when the language is not there, or its adapter is missing, truncated or another model's.
+    """
+    location, config = checkpoint.location, checkpoint.config
+    chosen = choose_language(location.name, checkpoint.languages, language, None)
+    weights = _language_weights(checkpoint, chosen)
+    vocabulary = _vocabulary(location, config, weights, chosen)
+    return LanguagePart(chosen, weights, vocabulary.labels, vocabulary.blank, vocabulary.special)
+
+
+def _language_weights(checkpoint: Checkpoint, language: str) -> Tensors:
+    location, names = checkpoint.location, adapter_names(layer_count(checkpoint.config))
+    if language == checkpoint.language:
+        return {name: checkpoint.weights[name] for name in names}
+    own_language = read_tokenizer(location.folder).language
+    file = adapter_file(location.name, location.files, language, own_language)
+    if file is None:  # the main weights hold it, which have been overlaid by another language
+        main = read_weights([location.folder / name for name in weight_files(location.folder, location.files)])
+        return {name: tensor for name, tensor in main.items() if name in names}
+    location.fetch([file])
+    origin = str(location.folder / file)
+    return put_adapter({}, _adapter(location, checkpoint.config, file), names, origin)
+
+
+def _vocabulary(location: Location, config: Mapping[str, Any], weights: Tensors, language: str | None) -> Vocabulary:
+    rows = len(weights["lm_head.weight"])
+    return read_vocabulary(location.folder, rows, language=language, pad_token_id=_integer(config.get("pad_token_id")))
+
+
+def _adapter(location: Location, config: Mapping[str, Any], file: str) -> Tensors:
+    """The tensors of an adapter file, of the shapes that the configuration promises."""
+    path = location.folder / file
+    adapter = read_adapter(path)
+    rows = head_rows({name: tuple(tensor.shape) for name, tensor in adapter.items()}, str(path))
+    if rows is not None and adapter_names(layer_count(config)) <= adapter.keys():
+        check_shapes(adapter, adapter_shapes(config, rows), str(path))
+    return adapter
+
+
+def fetch_language_model(checkpoint: Checkpoint, language: str | None = None) -> Path | None:
     """The `language_model` folder that a checkpoint brings along, downloaded for a hub model; None where it has none.
 
-    Raises `CheckpointError` as `read_checkpoint` does.
+    With `language`, the folder of that name in it. Raises `CheckpointError` as `read_checkpoint` does.
     """
-    beside = checkpoint.folder / "language_model"
+    inside = "language_model" if language is None else f"language_model/{language}"
+    beside = checkpoint.folder / inside
     if beside.is_dir() or find_folder(checkpoint.name) is not None:
         return beside if beside.is_dir() else None
-    files = hub.list_files(checkpoint.name, checkpoint.folder)
-    inside = sorted(name for name in files if name.startswith("language_model/"))
-    if not inside:
+    found = sorted(name for name in checkpoint.location.files if name.startswith(f"{inside}/"))
+    if not found:
         return None
-    hub.fetch(checkpoint.name, checkpoint.folder, inside)
+    checkpoint.location.fetch(found)
     return beside
 
 
@@ -169,8 +241,8 @@ def _load(location: Location, config: Mapping[str, Any], adapter: str | None) ->
     location.fetch(needed)
     weights = read_weights([location.folder / name for name in main])
     if adapter is not None:
-        origin = location.folder / adapter
-        weights = put_adapter(weights, read_adapter(origin), adapter_names(layer_count(config)), str(origin))
+        origin = str(location.folder / adapter)
+        weights = put_adapter(weights, _adapter(location, config, adapter), adapter_names(layer_count(config)), origin)
     rows = head_rows({name: tuple(tensor.shape) for name, tensor in weights.items()}, location.name)
     if rows is None:
         raise no_head(location.name, architecture)

@@ -14,8 +14,9 @@ from streaming_asr.checkpoints.checkpoint import EMBEDDED, check_config, find_fo
 from streaming_asr.checkpoints.front_end import read_front_end
 from streaming_asr.checkpoints.headers import read_shapes
 from streaming_asr.checkpoints.json_files import read_object
-from streaming_asr.checkpoints.languages import languages
+from streaming_asr.checkpoints.languages import languages, stated_languages
 from streaming_asr.checkpoints.shapes import Shape, head_rows
+from streaming_asr.checkpoints.tags import language_of_name
 from streaming_asr.checkpoints.tokenizer import read_tokenizer
 from streaming_asr.checkpoints.vocabulary import read_vocabulary
 from streaming_asr.checkpoints.weights import encoder_name, weight_files
@@ -90,13 +91,19 @@ def _describe(name: str, folder: Path, *, downloaded: bool) -> Description:
         folder=folder,
         family=_text(config.get("model_type")),
         parameters=sum(math.prod(shape) for shape in shapes.values()) or None,
-        languages=_attempt(lambda: languages(folder, files)) or (),
+        languages=_attempt(lambda: languages(folder, files)) or _single(name, folder, config),
         hop=_hop(config.get("conv_stride")),
         vocabulary=_attempt(lambda: head_rows(shapes, name)),
         size=sum(path.stat().st_size for path in paths),
         language_model=(folder / "language_model").is_dir(),
         refusal=_refusal(name, folder, downloaded),
     )
+
+
+def _single(name: str, folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The languages that a checkpoint of one vocabulary states, or that its name hints at."""
+    guessed = language_of_name(name)
+    return stated_languages(folder, config) or (() if guessed is None else (guessed,))
 
 
 def _refusal(name: str, folder: Path, downloaded: bool) -> str | None:

@@ -24,6 +24,7 @@ SETTINGS: Final = (
     "config.json",
     "vocab.json",
     "alphabet.json",
+    "README.md",
     *tokenizer.FILES,
     *front_end.FILES,
     *weights.INDEXES,

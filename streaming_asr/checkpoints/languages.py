@@ -1,15 +1,19 @@
-"""Checkpoints of many languages (MMS): one adapter file and one vocabulary per language."""
+"""Which language a checkpoint recognizes: a stated one, or one of many (MMS), each with adapter and vocabulary."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from streaming_asr.checkpoints.json_files import read_object_if_there
+from streaming_asr.checkpoints.tags import language_of_name, language_tag, match_language
 from streaming_asr.errors import CheckpointError
+
+_logger = logging.getLogger(__name__)
 
 _ADAPTER: Final = re.compile(r"adapter\.(?P<language>[^/]+)\.(?:safetensors|bin)")
 _SHOWN: Final = 8
@@ -27,23 +31,61 @@ def languages(folder: Path, files: Collection[str]) -> tuple[str, ...]:
     return nested or tuple(sorted(found))
 
 
-def choose_language(name: str, available: Collection[str], asked: str | None, default: str | None) -> str | None:
-    """The language to load: the one asked for, else the checkpoint's own; None for a checkpoint without languages.
+def choose_language(name: str, available: Collection[str], asked: str | None, default: str | None) -> str:
+    """The language to load of a checkpoint of many: the one asked for, by any code, else the checkpoint's own.
 
     Raises `CheckpointError`, with near matches, when the language is not there or must be named and is not.
     """
-    if not available:
-        if asked is not None:
-            raise CheckpointError(f"{name}: has one vocabulary and no languages to choose from; leave out {asked!r}")
-        return None
     chosen = asked if asked is not None else default
     if chosen is None:
         raise CheckpointError(f"{name}: say which language to load, {_some(available)}")
-    if chosen not in available:
+    found = match_language(chosen, available)
+    if found is None:
         near = difflib.get_close_matches(chosen, available, n=5, cutoff=0.4)
         hint = f"near it are {', '.join(near)}" if near else _some(available)
         raise CheckpointError(f"{name}: has no language {chosen!r}; {hint}")
-    return chosen
+    return found
+
+
+def declared_language(name: str, stated: Sequence[str], asked: str | None) -> str | None:
+    """The language of a checkpoint of one vocabulary, as a BCP 47 tag: declared, else stated, else hinted at by name.
+
+    `stated` are the languages that its files name. Raises `CheckpointError` when the declared one is none of them, or
+    no language at all.
+    """
+    if asked is None:
+        tags = [language_tag(code) for code in stated]
+        return tags[0] if len(tags) == 1 else None if tags else language_of_name(name)
+    tag = language_tag(asked)
+    if tag is None:
+        raise CheckpointError(f"{name}: {asked!r} is no language code; write ISO 639 or BCP 47, like fr or pt-BR")
+    if stated and match_language(asked, stated) is None:
+        raise CheckpointError(f"{name}: recognizes {', '.join(stated)}, not {asked!r}")
+    return tag
+
+
+def stated_languages(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The languages that a checkpoint's files name: the metadata of its README, or its configuration."""
+    for value in (_metadata(folder / "README.md").get("language"), config.get("language"), config.get("languages")):
+        listed = value if isinstance(value, list) else [value]
+        codes = tuple(code for code in listed if isinstance(code, str) and language_tag(code) is not None)
+        if codes:
+            return codes
+    return ()
+
+
+def _metadata(readme: Path) -> Mapping[str, Any]:
+    """The front matter of a model card; nothing where there is none, or one that is broken."""
+    from huggingface_hub.repocard import metadata_load
+    from yaml import YAMLError
+
+    if not readme.is_file():
+        return {}
+    try:
+        return metadata_load(readme) or {}
+    except (ValueError, YAMLError, UnicodeDecodeError) as error:
+        _logger.info("%s: its metadata cannot be read (%s)", readme, type(error).__name__)
+        return {}
 
 
 def adapter_file(name: str, files: Collection[str], language: str | None, default: str | None) -> str | None:

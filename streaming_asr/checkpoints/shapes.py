@@ -34,6 +34,19 @@ def expected_shapes(config: Mapping[str, Any], rows: int) -> Mapping[str, Shape]
     return _front_end(options, hidden) | {name: shape for layer in transformer for name, shape in layer.items()} | head
 
 
+def adapter_shapes(config: Mapping[str, Any], rows: int) -> Mapping[str, Shape]:
+    """Tensor names and shapes of the adapters and the head of one language (MMS), for a head of `rows` rows."""
+    hidden, width = _complete(config)["hidden_size"], config.get("adapter_attn_dim")
+    if width is None:
+        raise CheckpointError("config.json has no adapter_attn_dim, which checkpoints with adapters have")
+    shapes: dict[str, Shape] = {"lm_head.weight": (rows, hidden), "lm_head.bias": (rows,)}
+    for layer in range(layer_count(config)):
+        base = f"encoder.layers.{layer}.adapter_layer"
+        shapes |= {f"{base}.norm.weight": (hidden,), f"{base}.norm.bias": (hidden,)}
+        shapes |= _linear(f"{base}.linear_1", width, hidden) | _linear(f"{base}.linear_2", hidden, width)
+    return shapes
+
+
 def head_rows(shapes: Mapping[str, Shape], origin: str) -> int | None:
     """The rows of the CTC head among tensors of these shapes; None where there is no head.
 

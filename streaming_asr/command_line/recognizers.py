@@ -87,7 +87,7 @@ def open_ears(options: ModelOptions, recognition: RecognitionOptions) -> Ears:
 def local_arguments(options: RecognitionOptions) -> dict[str, Any]:
     """The keyword arguments of `Recognizer.stream` that were given."""
     from streaming_asr.audio.gate import GateOptions
-    from streaming_asr.recognizer import Latency
+    from streaming_asr.latency import Latency
 
     return options.stream_arguments() | {
         "latency": Latency(**options.latency_arguments()),

@@ -16,6 +16,7 @@ from streaming_asr.errors import OptionError
 from streaming_asr.model.cache import CacheLayout, CacheRow, StreamCache
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import FeatureEncoder
+from streaming_asr.model.language import LanguageLayers
 from streaming_asr.model.normalization import Normalization
 from streaming_asr.model.parameters import Weights
 from streaming_asr.model.stepping import Batch, Entry, grouped
@@ -48,6 +49,17 @@ class ReadCheckpoint(Protocol):
     def normalize(self) -> bool: ...
 
 
+class ReadLanguage(Protocol):
+    """What the encoder needs of one language of a checkpoint: the tensors of its adapters and its head."""
+
+    @property
+    def weights(self) -> Mapping[str, torch.Tensor]: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def blank(self) -> int: ...
+
+
 class Encoder:
     """A wav2vec2 network with a CTC head, from samples to scores of labels.
 
@@ -65,13 +77,12 @@ class Encoder:
         normalize: bool,
     ) -> None:
         self.config = config
-        self.labels = labels
-        """One per column of the scores; blank is "", the word delimiter is " "."""
-        self.blank = blank
         self.device = weights.device
         self.dtype = weights.dtype
         self.features = FeatureEncoder.build(config, normalize, weights)
-        self.transformer = Transformer.build(config, len(labels), weights)
+        self.transformer = Transformer.build(config, weights)
+        self.language = LanguageLayers.build(config, labels, blank, weights)
+        """The language of streams that name none."""
         self.caches: dict[CacheLayout, StreamCache] = {}
         """The caches that streams use now, one per layout."""
 
@@ -112,6 +123,21 @@ class Encoder:
         config = Config.parse(checkpoint.config)
         return cls(config, weights, checkpoint.labels, blank=checkpoint.blank, normalize=checkpoint.normalize)
 
+    def build_language(self, language: ReadLanguage) -> LanguageLayers:
+        """One more language for this network. Raises CheckpointError if a part of it is missing."""
+        weights = Weights(language.weights, self.device, self.dtype)
+        return LanguageLayers.build(self.config, language.labels, language.blank, weights)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One per column of the logits; blank is "", the word delimiter is " "."""
+        return self.language.labels
+
+    @property
+    def blank(self) -> int:
+        """The column of blank."""
+        return self.language.blank
+
     @property
     def hop(self) -> int:
         """Samples from one frame to the next."""
@@ -127,7 +153,7 @@ class Encoder:
         """The scores of no frames: (0, labels)."""
         return torch.empty(0, len(self.labels), dtype=self._logits_dtype, device=self.device)
 
-    def __call__(self, waveform: torch.Tensor | FloatArray) -> torch.Tensor:
+    def __call__(self, waveform: torch.Tensor | FloatArray, *, language: LanguageLayers | None = None) -> torch.Tensor:
         """Score whole recordings of equal length: (batch, samples) -> (batch, frames, labels), before softmax.
 
         Every recording is normalized by itself where the checkpoint asks for it. Recordings of different lengths do not
@@ -139,19 +165,26 @@ class Encoder:
         recordings = recordings.astype(np.float64 if self.dtype == torch.float64 else np.float32)
         batch, samples = recordings.shape
         frames = self.config.frames(samples)
+        language = language or self.language
         if not frames or not batch:
-            return self.empty.new_empty(batch, frames, len(self.labels))
+            return self.empty.new_empty(batch, frames, len(language.labels))
         with torch.inference_mode():
             statistics = [self.features.measure(recording, 0, samples) for recording in recordings]
             tensor = torch.from_numpy(recordings).to(self.device)
             projected, _ = self.features.run(tensor, statistics, 0, frames, None)
             reach = self.transformer.positional.reach
             valid = (torch.arange(reach + frames, device=self.device) >= reach).expand(batch, -1)
-            return self.transformer(F.pad(projected, (0, 0, reach, 0)), valid).to(self._logits_dtype)
+            return self.transformer(F.pad(projected, (0, 0, reach, 0)), language, valid).to(self._logits_dtype)
 
-    def open(self, context: Context, *, normalization: Normalization | None = None) -> EncoderStream:
-        """A new stream; normalization defaults to cumulative statistics from its start."""
-        return EncoderStream(self, context, normalization or Normalization.cumulative())
+    def open(
+        self,
+        context: Context,
+        *,
+        normalization: Normalization | None = None,
+        language: LanguageLayers | None = None,
+    ) -> EncoderStream:
+        """A new stream; normalization defaults to cumulative statistics from its start, language to the encoder's."""
+        return EncoderStream(self, context, normalization or Normalization.cumulative(), language or self.language)
 
     def step(self, streams: Sequence[EncoderStream]) -> list[Chunk]:
         """Compute the next chunk of each stream, those of equal context in one batch.
@@ -180,7 +213,8 @@ class Encoder:
         chunks: dict[int, Chunk] = {}
         for (number, stream, job), rows in zip(members, scores, strict=True):
             main = min(job.count, context.chunk)
-            chunks[number] = Chunk(rows[:main], rows[main : job.count])
+            scored = rows[:, : len(stream.language.labels)]
+            chunks[number] = Chunk(scored[:main], scored[main : job.count])
             stream.advance(job)
         return chunks
 

@@ -14,6 +14,7 @@ from streaming_asr.model.attention import AttentionView
 from streaming_asr.model.cache import CacheLayout, StreamCache, additive
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import Carries, FeatureEncoder
+from streaming_asr.model.language import batch_languages
 from streaming_asr.model.stream import EncoderStream, Job
 from streaming_asr.model.transformer import Transformer
 
@@ -62,7 +63,8 @@ class Batch:
             self.cache.frames[self._rows(self.entries)] = frames[:, self.context.chunk :]
         view = self._view(frames, distances=transformer.distances is not None)
         rings = None if self.cache is None else self.cache.rings
-        return transformer(frames, self._valid(reach, frames.device), view, rings)
+        languages = batch_languages([entry.stream.language for entry in self.entries])
+        return transformer(frames, languages, self._valid(reach, frames.device), view, rings)
 
     def _started(self, features: FeatureEncoder, entries: Sequence[Entry], reach: int) -> torch.Tensor:
         """The frames of streams at their first step, behind zeros: (streams, reach + height, width)."""

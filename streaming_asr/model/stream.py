@@ -14,6 +14,7 @@ from streaming_asr.errors import AudioError, StreamClosedError
 from streaming_asr.model.cache import CacheRow
 from streaming_asr.model.context import Context
 from streaming_asr.model.features import FeatureEncoder
+from streaming_asr.model.language import LanguageLayers
 from streaming_asr.model.normalization import Normalization, Statistics, updated
 from streaming_asr.model.sample_queue import SampleQueue
 
@@ -62,8 +63,11 @@ class EncoderStream:
     pass; with the whole input as its context it equals the offline encoder.
     """
 
-    def __init__(self, encoder: StreamEncoder, context: Context, normalization: Normalization) -> None:
+    def __init__(
+        self, encoder: StreamEncoder, context: Context, normalization: Normalization, language: LanguageLayers
+    ) -> None:
         self.context = context
+        self.language = language
         self.closed = False
         self.frames = 0
         """Frames emitted so far."""
@@ -152,7 +156,7 @@ class EncoderStream:
         chunks = []
         while self.due:
             chunks.append(self._encoder.step([self])[0].logits)
-        return torch.cat(chunks) if chunks else self._encoder.empty
+        return torch.cat(chunks) if chunks else self._encoder.empty.new_empty(0, len(self.language.labels))
 
     def _measured(self, visible: int) -> Statistics:
         """The statistics with which the first `visible` frames are computed, as far as they are new.

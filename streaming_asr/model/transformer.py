@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import torch
-import torch.nn.functional as F
 
 from streaming_asr.checkpoints.config import ACTIVATIONS, Activation, Config
 from streaming_asr.model.attention import Attention, AttentionView, DistanceTable, Ring, distance_table
-from streaming_asr.model.parameters import FloatLinear, LayerNorm, Linear, Weights
+from streaming_asr.model.language import BatchLanguages
+from streaming_asr.model.parameters import LayerNorm, Linear, Weights
 from streaming_asr.model.positional import PositionalEmbedding
-
-ADAPTER_EPSILON: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +28,6 @@ class FeedForward:
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
-    """The small language-specific layer of MMS (Pratap et al. 2023, section 4.1)."""
-
-    norm: LayerNorm
-    narrow: Linear
-    widen: Linear
-
-    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        """(..., width) -> (..., width)."""
-        return rows + self.widen(F.relu(self.narrow(self.norm(rows))))
-
-
-@dataclass(frozen=True, slots=True)
 class Layer:
     """One transformer layer."""
 
@@ -52,7 +36,6 @@ class Layer:
     attention_norm: LayerNorm
     feed_forward: FeedForward
     feed_forward_norm: LayerNorm
-    adapter: Adapter | None
 
     @classmethod
     def build(cls, config: Config, weights: Weights) -> Layer:
@@ -66,7 +49,6 @@ class Layer:
             attention_norm=weights.norm("layer_norm", config.width, config.norm_epsilon),
             feed_forward=FeedForward(widen, ACTIVATIONS[config.activation], narrow),
             feed_forward_norm=weights.norm("final_layer_norm", config.width, config.norm_epsilon),
-            adapter=_adapter(config, config.adapter, weights["adapter_layer"]) if config.adapter else None,
         )
 
     def __call__(
@@ -77,38 +59,35 @@ class Layer:
             rows = self.attention_norm(rows + self.attention(rows, view, ring, bias))
             return self.feed_forward_norm(rows + self.feed_forward(rows))
         rows = rows + self.attention(self.attention_norm(rows), view, ring, bias)
-        rows = rows + self.feed_forward(self.feed_forward_norm(rows))
-        return rows if self.adapter is None else self.adapter(rows)
+        return rows + self.feed_forward(self.feed_forward_norm(rows))
 
 
 @dataclass(frozen=True, slots=True)
 class Transformer:
-    """Position embedding, layers, norms and the head that scores the labels."""
+    """Position embedding, layers and norms: all but what belongs to a language."""
 
     norm_first: bool
     positional: PositionalEmbedding
     norm: LayerNorm
     distances: DistanceTable | None
     layers: tuple[Layer, ...]
-    head: Linear
 
     @classmethod
-    def build(cls, config: Config, labels: int, weights: Weights) -> Transformer:
-        """Take the transformer and the head for `labels` labels out of the weights of a checkpoint."""
-        encoder, head = weights["encoder"], weights["lm_head"]
+    def build(cls, config: Config, weights: Weights) -> Transformer:
+        """Take the transformer out of the weights of a checkpoint."""
+        encoder = weights["encoder"]
         return cls(
             norm_first=config.norm_first,
             positional=PositionalEmbedding.build(config, encoder["pos_conv_embed"]),
             norm=encoder.norm("layer_norm", config.width, config.norm_epsilon),
             distances=distance_table(config, encoder),
             layers=tuple(Layer.build(config, encoder[f"layers.{index}"]) for index in range(config.layers)),
-            # The head stays in floating point: it is small, and its scores are what everything behind it compares.
-            head=FloatLinear(head.tensor("weight", labels, config.width), head.tensor("bias", labels)),
         )
 
     def __call__(
         self,
         frames: torch.Tensor,
+        languages: BatchLanguages,
         valid: torch.Tensor | None = None,
         view: AttentionView | None = None,
         rings: Sequence[Ring] | None = None,
@@ -122,8 +101,8 @@ class Transformer:
         rows = rows if self.norm_first else self.norm(rows)
         bias = self._bias(rows.shape[1], view)
         for index, layer in enumerate(self.layers):
-            rows = layer(rows, view, None if rings is None else rings[index], bias)
-        return self.head(self.norm(rows) if self.norm_first else rows)
+            rows = languages.adapt(index, layer(rows, view, None if rings is None else rings[index], bias))
+        return languages.score(self.norm(rows) if self.norm_first else rows)
 
     def _bias(self, rows: int, view: AttentionView | None) -> torch.Tensor | None:
         if self.distances is None:
@@ -132,9 +111,3 @@ class Transformer:
             return self.distances(view.distances)
         positions = torch.arange(rows, device=self.distances.table.device)
         return self.distances((positions[None, :] - positions[:, None])[None])
-
-
-def _adapter(config: Config, width: int, weights: Weights) -> Adapter:
-    norm = weights.norm("norm", config.width, ADAPTER_EPSILON)
-    narrow, widen = weights.linear("linear_1", config.width, width), weights.linear("linear_2", width, config.width)
-    return Adapter(norm, narrow, widen)

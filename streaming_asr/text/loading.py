@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Final
 
 from streaming_asr.checkpoints.checkpoint import EMBEDDED, embedded_folder
+from streaming_asr.checkpoints.tags import match_language
 from streaming_asr.text.model import TextModel
 
 FOLDER: Final = "text_model"
 """The folder of a text model beside the files of a checkpoint."""
 
-_ENGLISH: Final = ("en", "eng", "english")
 
-
-def load_text_model(wanted: str | Path | None, *, checkpoint: Path, language: str | None) -> TextModel | None:
+def load_text_model(
+    wanted: str | Path | None, *, checkpoint: Path, language: str | None, inside: str | None = None
+) -> TextModel | None:
     """The text model that was asked for: "english", a folder, None; or with "auto" what suits a checkpoint.
 
-    That is the one in the checkpoint's folder, or the embedded one where the checkpoint's language is English.
+    That is the one in the checkpoint's folder (of a checkpoint of many languages `inside` the folder of that name), or
+    the embedded one where the language is English and this installation has it.
 
     Raises:
         CheckpointError: the folder holds no text model.
@@ -26,10 +28,11 @@ def load_text_model(wanted: str | Path | None, *, checkpoint: Path, language: st
     if wanted is None:
         return None
     if wanted == "auto":
-        beside = checkpoint / FOLDER
+        beside = checkpoint / FOLDER / (inside or "")
         if beside.is_dir():
             return TextModel.load(beside)
-        return _embedded() if language in _ENGLISH else None
+        english = language is not None and match_language(language, ("en",)) is not None
+        return _embedded() if english and (embedded_folder() / FOLDER).is_dir() else None
     return _embedded() if wanted == EMBEDDED else TextModel.load(Path(wanted).expanduser())
 
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from streaming_asr.checkpoints.checkpoint import Checkpoint, embedded_folder, read_checkpoint
+from streaming_asr.checkpoints.checkpoint import Checkpoint, embedded_folder, read_checkpoint, read_language
 from streaming_asr.checkpoints.description import describe
+from streaming_asr.checkpoints.weights import adapter_names
 from streaming_asr.errors import CheckpointError
 from streaming_asr.model.encoder import Encoder
 from tests.checkpoints.checkpoint_folders import (
@@ -144,8 +145,8 @@ def test_the_own_language_may_lie_in_the_main_weights(many: Path) -> None:
 
 
 def test_an_unknown_language_is_answered_with_those_near_it(many: Path) -> None:
-    with pytest.raises(CheckpointError, match="has no language 'fr'; near it are fra"):
-        read_checkpoint(many, language="fr")
+    with pytest.raises(CheckpointError, match="has no language 'frr'; near it are fra"):
+        read_checkpoint(many, language="frr")
     with pytest.raises(CheckpointError, match="has no language 'xyz'; one of deu, eng, fra"):
         read_checkpoint(many, language="xyz")
 
@@ -170,9 +171,92 @@ def test_an_incomplete_adapter_is_named(many: Path) -> None:
         read_checkpoint(many, language="fra")
 
 
-def test_a_checkpoint_of_one_language_has_none_to_choose(tiny: Path) -> None:
-    with pytest.raises(CheckpointError, match="one vocabulary and no languages to choose from; leave out 'fra'"):
-        read_checkpoint(tiny, language="fra")
+def test_a_language_may_be_named_by_any_of_its_codes(many: Path) -> None:
+    for code in ("fra", "fr", "fr-CA"):
+        assert read_checkpoint(many, language=code).language == "fra"
+
+
+def test_every_language_can_be_read_beside_the_first(many: Path) -> None:
+    first = read_checkpoint(many, language="fra")
+    assert first.languages == ("deu", "eng", "fra")
+    for code, letters in LETTERS.items():
+        part, alone = read_language(first, code), read_checkpoint(many, language=code)
+        assert (part.language, part.labels, part.blank, part.special) == (code, alone.labels, 0, alone.special)
+        assert part.labels == ("", " ", *letters)
+        assert all(alone.weights[name].equal(tensor) for name, tensor in part.weights.items())
+        assert set(part.weights) == set(adapter_names(2))
+
+
+def test_the_own_language_can_be_read_although_it_has_no_file_and_another_was_read_first(many: Path) -> None:
+    main = {**load_file(many / "model.safetensors"), **load_file(many / "adapter.eng.safetensors")}
+    save_file(main, many / "model.safetensors")
+    (many / "adapter.eng.safetensors").unlink()
+    part = read_language(read_checkpoint(many, language="fra"), "en")
+    assert part.language == "eng"
+    assert bool((part.weights["encoder.layers.1.adapter_layer.linear_1.weight"] == 0.0).all())
+
+
+def test_a_language_that_cannot_be_read_leaves_the_others_alone(many: Path) -> None:
+    checkpoint = read_checkpoint(many)
+    whole = (many / "adapter.fra.safetensors").read_bytes()
+    (many / "adapter.fra.safetensors").write_bytes(whole[:100])
+    with pytest.raises(CheckpointError, match=r"adapter\.fra\.safetensors: is truncated"):
+        read_language(checkpoint, "fra")
+    foreign = load_file(many / "adapter.deu.safetensors")
+    foreign["wav2vec2.encoder.layers.0.adapter_layer.linear_1.weight"] = torch.zeros(5, 8)
+    save_file(foreign, many / "adapter.fra.safetensors")
+    with pytest.raises(CheckpointError, match=r"adapter\.fra\.safetensors: .*linear_1\.weight has the shape \(5, 8\)"):
+        read_language(checkpoint, "fra")
+    (many / "adapter.fra.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"adapter\.fra\.safetensors"):
+        read_language(checkpoint, "fra")
+    assert read_language(checkpoint, "deu").language == "deu"
+
+
+# The language of a checkpoint of one
+
+
+def test_the_language_of_a_checkpoint_of_one_can_be_declared(tiny: Path) -> None:
+    assert read_checkpoint(tiny, language="fra").language == "fr"
+    with pytest.raises(CheckpointError, match="'klingon' is no language code"):
+        read_checkpoint(tiny, language="klingon")
+
+
+def test_a_checkpoint_states_its_language_in_its_readme(tiny: Path) -> None:
+    (tiny / "README.md").write_text("---\nlanguage: sw\ntags:\n- speech\n---\n# A model\n")
+    assert read_checkpoint(tiny).language == "sw"
+    assert describe(tiny).languages == ("sw",)
+    assert read_checkpoint(tiny, language="swa").language == "sw"
+    with pytest.raises(CheckpointError, match="recognizes sw, not 'fr'"):
+        read_checkpoint(tiny, language="fr")
+
+
+def test_a_readme_of_several_languages_leaves_the_choice(tiny: Path) -> None:
+    (tiny / "README.md").write_text("---\nlanguage:\n- es\n- gl\n---\n")
+    assert read_checkpoint(tiny).language is None
+    assert read_checkpoint(tiny, language="gl").language == "gl"
+
+
+@pytest.mark.parametrize("readme", ["no metadata", "---\nlanguage: [\n---\n", "---\nlanguage: 7\n---\n", "\x00---"])
+def test_a_readme_that_says_nothing_useful_is_no_error(tiny: Path, readme: str) -> None:
+    (tiny / "README.md").write_text(readme)
+    assert read_checkpoint(tiny).language is None
+
+
+def test_the_name_of_a_checkpoint_hints_at_its_language(tmp_path: Path) -> None:
+    assert read_checkpoint(write_checkpoint(tmp_path / "wav2vec2-large-xlsr-53-french")).language == "fr"
+    assert read_checkpoint(write_checkpoint(tmp_path / "voxpopuli-ft-de"), language="nl").language == "nl"
+
+
+def test_the_configuration_may_name_the_language(tmp_path: Path) -> None:
+    assert read_checkpoint(write_checkpoint(tmp_path / "tiny", language="cy")).language == "cy"
+
+
+def test_the_embedded_model_is_english_and_no_other() -> None:
+    assert read_checkpoint().language == "en"
+    assert read_checkpoint(language="en").language == "en"
+    with pytest.raises(CheckpointError, match="english: recognizes en, not 'fr'"):
+        read_checkpoint(language="fr")
 
 
 # What can be wrong

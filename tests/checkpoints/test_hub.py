@@ -98,7 +98,7 @@ def test_only_what_is_needed_is_downloaded(hub: HubStandIn, tiny: Path) -> None:
     )
     hub.publish(NAME, {**contents(tiny), **dict.fromkeys(extra, b"not wanted")})
     read_checkpoint(NAME)
-    assert hub.downloads == {"config.json", "vocab.json", "preprocessor_config.json", "model.safetensors"}
+    assert hub.downloads == {"README.md", "config.json", "vocab.json", "preprocessor_config.json", "model.safetensors"}
 
 
 def test_of_many_languages_only_one_is_downloaded(hub: HubStandIn, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Recognition(Protocol):
 
     @property
     def languages(self) -> Sequence[str]:
-        """Codes of what it recognizes, one of which a stream may ask for; none where nobody has said."""
+        """BCP 47 tags of what streams may name; none if the model does not say."""
 
     @property
     def load(self) -> Load:

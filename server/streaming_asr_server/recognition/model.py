@@ -13,8 +13,8 @@ import numpy as np
 
 from streaming_asr.audio.gate import GateOptions
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
+from streaming_asr.checkpoints.tags import language_tag
 from streaming_asr.endpointing import EndpointOptions
-from streaming_asr.errors import OptionError
 from streaming_asr.events import Event
 from streaming_asr.protocol import EndpointRules, Hotwords, Stability, Start, Update
 from streaming_asr.recognizer import Recognizer, Stream
@@ -69,21 +69,23 @@ class ModelStream:
 
 
 class ModelRecognition:
-    """A loaded recognizer; `language` is what it recognizes, if that is known; `options` go into every stream."""
+    """A loaded recognizer; `options` go into every stream."""
 
     def __init__(
         self,
         recognizer: Recognizer,
         *,
         name: str,
-        language: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.name: Final = name
         self.recognizer: Final = recognizer
-        self.languages: Final[tuple[str, ...]] = (language,) if language else ()
-        self._language = language
         self._options = dict(options or {})
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """BCP 47 tags of what streams may name; none if the model does not say."""
+        return tuple(dict.fromkeys(language_tag(code) or code for code in self.recognizer.languages.codes))
 
     @property
     def load(self) -> Load:
@@ -101,9 +103,9 @@ class ModelRecognition:
         await _results([*stream.submit(silence), stream.submit_finish()])
 
     def open(self, start: Start, *, first_sample: int = 0, first_utterance: int = 0) -> ModelStream:
-        self._check_language(start.language)
         stream = self.recognizer.stream(
             sample_rate=SAMPLE_RATE,
+            language=start.language,
             hotwords=_hotwords(start.hotwords),
             endpoint=EndpointOptions(**_rules(start.endpoint)),
             agreement_delay_ms=AGREEMENT_DELAY_MS[start.stability],
@@ -119,12 +121,6 @@ class ModelRecognition:
 
     def close(self) -> None:
         self.recognizer.close()
-
-    def _check_language(self, wanted: str | None) -> None:
-        """Only the main part of a tag counts: a model of "en" takes "en-GB"."""
-        known = self._language
-        if wanted and known and wanted.lower().split("-")[0] != known.lower().split("-")[0]:
-            raise OptionError(f"language is {wanted!r}; this server's model recognizes {known!r}")
 
 
 def _rules(endpoint: EndpointRules) -> dict[str, float | None]:

@@ -133,14 +133,13 @@ class ScriptedRecognition:
         self.delay = delay
         self.streams: list[ScriptedStream] = []
         self.languages: Final[tuple[str, ...]] = (language,)
-        self._language = language
 
     async def warm_up(self) -> None:
         await asyncio.sleep(0)
 
     def open(self, start: Start, *, first_sample: int = 0, first_utterance: int = 0) -> ScriptedStream:
-        if start.language not in (None, self._language):
-            raise OptionError(f"language is {start.language!r}; this model knows {self._language!r}")
+        if start.language not in (None, *self.languages):
+            raise OptionError(f"language is {start.language!r}; this model knows {', '.join(self.languages)}")
         stream = ScriptedStream(start, first_sample, first_utterance, lambda: self.delay)
         self.streams.append(stream)
         return stream

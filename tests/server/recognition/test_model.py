@@ -42,7 +42,7 @@ def recognizer() -> Iterator[Recognizer]:
 
 @pytest.fixture(scope="module")
 def recognition(recognizer: Recognizer) -> Recognition:
-    return Cold(recognizer, name="english", language="en", options={"beam_width": 8})
+    return Cold(recognizer, name="english", options={"beam_width": 8})
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from streaming_asr_server.connection.transport import TransportClosedError
 from streaming_asr_server.protocols.wyoming.codec import DONE, WyomingCodec
 from streaming_asr_server.protocols.wyoming.events import EventReader, Program, bare_language, encode
 from streaming_asr_server.service import Service
-from streaming_asr_server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +32,6 @@ _MORE_CONNECTIONS: Final = 32
 """So many connections, beyond one per stream, may ask for `describe` at the same time."""
 
 _CLOSING_SECONDS: Final = 5.0
-_EMBEDDED_LANGUAGE: Final = "en"
 
 
 class StreamTransport:
@@ -164,14 +162,12 @@ def program(service: Service) -> Program:
         release = version("streaming-asr")
     except PackageNotFoundError:
         release = "0"
-    return Program(service.recognition.name, languages(service.settings), release)
+    return Program(service.recognition.name, bare_languages(service.recognition.languages), release)
 
 
-def languages(settings: Settings) -> list[str]:
-    """What the model recognizes, as far as the options say it; the embedded model is English."""
-    if settings.language is not None:
-        return [bare_language(settings.language)]
-    return [_EMBEDDED_LANGUAGE] if settings.model is None else []
+def bare_languages(tags: Sequence[str]) -> list[str]:
+    """What the model recognizes, each language once, without regions and scripts."""
+    return list(dict.fromkeys(map(bare_language, tags)))
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from streaming_asr_server.protocols.wyoming.events import (
     bare_language,
     encode,
 )
-from streaming_asr_server.protocols.wyoming.server import languages
+from streaming_asr_server.protocols.wyoming.server import bare_languages
 from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.settings import Settings
 from websockets.asyncio.client import connect
@@ -255,10 +255,10 @@ def test_languages_are_bare_codes(tag: str, bare: str) -> None:
     assert bare_language(tag) == bare
 
 
-def test_the_languages_told_are_those_of_the_model() -> None:
-    assert languages(Settings()) == ["en"]
-    assert languages(Settings(model="somebody/french", language="fr-CA")) == ["fr"]
-    assert languages(Settings(model="somebody/else")) == []
+def test_each_language_is_told_once() -> None:
+    assert bare_languages(["en"]) == ["en"]
+    assert bare_languages(["fr-CA", "fr", "uz-Cyrl"]) == ["fr", "uz"]
+    assert bare_languages([]) == []
 
 
 KINDS = ("describe", "ping", "transcribe", "audio-start", "audio-chunk", "audio-stop", "other")
