@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ Start here:
 
 The transcript goes to standard output, everything else to standard error.
 
-Exit codes: 0 done, 1 the work failed, 2 bad input or usage, 130 cut short by Ctrl-C.
+Exit codes: 0 done, 1 the work failed, 2 bad input or usage, 130 cut short by Ctrl-C (128 and the signal's number).
 """
 
 
@@ -57,17 +58,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns the exit code. An error that a user can mend is one line, no traceback."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    _prepare_streams()
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
     try:
-        result = application()(given or ["--help"], prog_name="streaming-asr", standalone_mode=False)
+        sys.stdout.flush()
+    except OSError as error:
+        _abandon_output()
+        return code if isinstance(error, BrokenPipeError) else max(code, tell(error))
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        result = application()(arguments or ["--help"], prog_name="streaming-asr", standalone_mode=False)
     except typer.Exit as leaving:
         return leaving.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has left (`| head`); nothing more may be written to it, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()
         return FAILED
     except MENDABLE as error:
         return tell(error)
     return result if isinstance(result, int) else OK
+
+
+def _prepare_streams() -> None:
+    """Closed streams lead nowhere; what an encoding cannot say, such as a name that is no UTF-8, becomes an escape."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _abandon_output() -> None:
+    """The reader of our output has left (`| head`), or there is no room; nothing more is written, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

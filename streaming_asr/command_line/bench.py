@@ -21,7 +21,7 @@ from streaming_asr.audio.sources import FileSource
 from streaming_asr.command_line.inputs import check_input
 from streaming_asr.command_line.measures import Arrival, Measures, Percentiles, measure
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
-from streaming_asr.command_line.recognizers import open_ears
+from streaming_asr.command_line.recognizers import open_recognizer
 from streaming_asr.events import Event
 from streaming_asr.recognition import SpeechStream
 
@@ -94,12 +94,12 @@ def bench(
     check_input(str(file))
     before = resident_mib()
     began = time.perf_counter()
-    with open_ears(model, recognition) as ears:
+    with open_recognizer(model, recognition) as configured:
         loaded = time.perf_counter() - began
         with FileSource(file, piece_ms=PIECE_MS) as source:
             pieces, rate, channels = list(source), source.sample_rate, source.channels
-        warm_up(ears.stream(sample_rate=rate, channels=channels), pieces, sample_rate=rate)
-        run = replay(ears.stream(sample_rate=rate, channels=channels), pieces, sample_rate=rate)
+        warm_up(configured.stream(sample_rate=rate, channels=channels), pieces, sample_rate=rate)
+        run = replay(configured.stream(sample_rate=rate, channels=channels), pieces, sample_rate=rate)
     measures = measure(run.arrivals)
     report = {
         "file": str(file),

@@ -1,4 +1,4 @@
-"""Live captions as a pure function: what has been heard so far in, a picture of it for rich out."""
+"""Live captions as a pure function: what was recognized so far in, a picture of it for rich out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Captions:
     level: float = QUIETEST_DB
 
 
-def after(captions: Captions, event: Event) -> Captions:
+def after_event(captions: Captions, event: Event) -> Captions:
     """The captions once an event has come."""
     match event:
         case SpeechStarted(time=time, lag=lag):
@@ -54,8 +54,8 @@ def after(captions: Captions, event: Event) -> Captions:
             assert_never(event)
 
 
-def heard(captions: Captions, piece: FloatArray, seconds: float) -> Captions:
-    """The captions once a piece of audio, any shape, has been heard; its level falls slowly, as a meter's needle."""
+def after_audio(captions: Captions, piece: FloatArray, seconds: float) -> Captions:
+    """The captions once a piece of audio, any shape, was pushed; the level falls slowly, as a meter does."""
     falling = captions.level - 40.0 * seconds
     return replace(captions, position=captions.position + seconds, level=max(loudness(piece), falling, QUIETEST_DB))
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from streaming_asr.audio.microphone import InputDevice
 from streaming_asr.audio.microphone import devices as input_devices
-from streaming_asr.command_line.consoles import announce
+from streaming_asr.command_line.terminals import announce
 
 
 def devices() -> None:

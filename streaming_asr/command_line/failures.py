@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import typer
@@ -42,7 +42,8 @@ def exit_code(error: BaseException) -> int:
 
 def tell(error: BaseException) -> int:
     """Print the line of an error on standard error; returns its exit code."""
-    print(f"streaming-asr: {one_line(error)}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # A terminal that was closed cannot be told anything.
+        print(f"streaming-asr: {one_line(error)}", file=sys.stderr, flush=True)
     return exit_code(error)
 
 

@@ -21,8 +21,8 @@ from streaming_asr.audio.sniffing import (
     needs_seeking,
 )
 from streaming_asr.audio.sources import ByteStream, FileSource, Pipe, Source, StandardInput
-from streaming_asr.command_line.consoles import announce
 from streaming_asr.command_line.options import RawAudioOptions
+from streaming_asr.command_line.terminals import announce
 from streaming_asr.errors import AudioError
 
 STANDARD_INPUT: Final = "-"
@@ -52,7 +52,7 @@ def open_input(
     elif is_pipe(name):
         with _file(name) as file, _opened(file, name, raw, channel=channel, track=track) as source:
             yield source
-    elif Path(name).suffix.lower() in RAW_SUFFIXES:
+    elif is_raw(name):
         with _file(name) as file:
             yield _samples(file, raw, channel)
     else:
@@ -62,13 +62,18 @@ def open_input(
 
 def check_input(name: str) -> None:
     """Refuse a name of nothing, before a model is loaded for it. Raises AudioError."""
-    if name != STANDARD_INPUT and not Path(name).exists():
+    if name != STANDARD_INPUT and not os.path.exists(name):
         raise AudioError(f"{name} is not there; give an audio file")
 
 
 def duration(source: Source) -> float | None:
     """Seconds of audio, where the source knows."""
     return source.duration if isinstance(source, FileSource) else None
+
+
+def is_raw(name: str) -> bool:
+    """Whether a name says that the file has no header."""
+    return Path(name).suffix.lower() in RAW_SUFFIXES
 
 
 def is_pipe(name: str) -> bool:

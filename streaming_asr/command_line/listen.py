@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from streaming_asr.audio.encodings import Frames
 from streaming_asr.audio.microphone import Microphone
-from streaming_asr.command_line.captioning import caption
-from streaming_asr.command_line.consoles import announce, live_stage
+from streaming_asr.command_line.failures import tell
 from streaming_asr.command_line.interruption import Interruption
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
-from streaming_asr.command_line.recognizers import open_ears
-from streaming_asr.command_line.transcripts import GrowingTranscript, check_output, format_of, path_for
+from streaming_asr.command_line.recognition_loop import recognize_and_show
+from streaming_asr.command_line.recognizers import open_recognizer
+from streaming_asr.command_line.terminals import announce, live_display
+from streaming_asr.command_line.transcripts import GrowingTranscript, Input, check_output, format_of, save_as
+from streaming_asr.events import Final as FinalEvent
 
 
 def listen(
@@ -58,29 +60,30 @@ def listen(
       streaming-asr listen > notes.txt
     """
     if save is not None:
-        check_output(["microphone"], format_of(save), save)
+        check_output([Input("microphone")], format_of(save), save)
     with (
         closing(Microphone(_device(microphone))) as device,  # found before the model is loaded, and started after it
-        open_ears(model, recognition) as ears,
+        open_recognizer(model, recognition) as configured,
         device as source,
         Interruption() as interruption,
     ):
         announce(f"Listening to {source.name}; Ctrl-C stops.")
-        transcript = GrowingTranscript("microphone")
-        stream = ears.stream(sample_rate=source.sample_rate, channels=source.channels)
+        transcript = GrowingTranscript(Input("microphone"))
+        keeper = Keeper(transcript, save)
+        stream = configured.stream(sample_rate=source.sample_rate, channels=source.channels)
         try:
-            with live_stage(lines=True, times=True) as stage:
-                caption(
+            with live_display(lines=True, times=True) as display:
+                recognize_and_show(
                     stream,
                     until_stopped(source, interruption),
                     sample_rate=source.sample_rate,
-                    stage=stage,
+                    display=display,
                     transcript=transcript,
-                    on_final=lambda final: keep(transcript, save),
+                    on_final=keeper.keep,
                 )
         finally:
             tell_losses(source)
-    keep(transcript, save)
+    keeper.finish()
 
 
 def until_stopped(microphone: Microphone, interruption: Interruption) -> Iterator[Frames]:
@@ -90,11 +93,28 @@ def until_stopped(microphone: Microphone, interruption: Interruption) -> Iterato
     yield from microphone
 
 
-def keep(transcript: GrowingTranscript, path: Path | None) -> None:
-    """Write the whole transcript anew, so that the file is complete whatever comes next."""
-    if path is not None:
-        output_format = format_of(path)
-        path_for(transcript.name, output_format, path).write_text(transcript.exported(output_format), encoding="utf-8")
+class Keeper:
+    """Writes the whole transcript anew after every utterance, so that the file is complete whatever comes next."""
+
+    def __init__(self, transcript: GrowingTranscript, path: Path | None) -> None:
+        self._transcript: Final = transcript
+        self._path: Final = path
+        self._format: Final = format_of(path) if path is not None else None
+        self._told = False
+
+    def keep(self, final: FinalEvent) -> None:
+        """Write it, or say once that it cannot be written now: a full disk is no reason to stop listening."""
+        try:
+            self.finish()
+        except OSError as error:
+            if not self._told:
+                tell(error)
+            self._told = True
+
+    def finish(self) -> None:
+        """Write it; raises OSError."""
+        if self._path is not None and self._format is not None:
+            save_as(self._transcript, self._format, self._path)
 
 
 def tell_losses(microphone: Microphone) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -18,6 +19,7 @@ MODEL: Final = "Model"
 RECOGNITION: Final = "Recognition"
 ENDPOINT: Final = "End of an utterance"
 GATE: Final = "Speech gate"
+CHOICE: Final = "Choice of audio"
 RAW: Final = "Raw audio (for - and for files without a header)"
 
 _RULES: Final = EndpointOptions()
@@ -290,9 +292,50 @@ class RawAudioOptions:
     sample_rate: Annotated[
         int, typer.Option(min=8000, max=192_000, metavar="HZ", help="Samples per second.", rich_help_panel=RAW)
     ] = 16_000
-    channels: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Interleaved channels; they are mixed.", rich_help_panel=RAW)
-    ] = 1
+    channels: Annotated[int, typer.Option(min=1, metavar="N", help="Interleaved channels.", rich_help_panel=RAW)] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceOptions:
+    """Which of the audio in a file is heard."""
+
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|LANG",
+            help="Audio track of a film, by its number from 0 or its language.",
+            show_default="its default",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|each",
+            help="The one channel to hear, from 0, or each for itself, in a transcript of its own.",
+            show_default="all, mixed",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None
+
+    @property
+    def track_key(self) -> int | str | None:
+        """The track as `FileSource` takes it."""
+        return int(self.track) if self.track is not None and self.track.isdecimal() else self.track
+
+    @property
+    def each_channel(self) -> bool:
+        """Whether every channel has a transcript of its own."""
+        return self.channel == "each"
+
+    @property
+    def one_channel(self) -> int | None:
+        """The one channel to hear; raises OptionError for what is neither a number nor `each`."""
+        if self.channel is None or self.each_channel:
+            return None
+        if not self.channel.isdecimal():
+            raise OptionError(f"--channel {self.channel} is no channel; it must be a number from 0, or 'each'")
+        return int(self.channel)
 
 
 def parse_hotwords(words: Sequence[str]) -> dict[str, float] | list[str] | None:
@@ -309,10 +352,14 @@ def parse_hotwords(words: Sequence[str]) -> dict[str, float] | list[str] | None:
     return {word: DEFAULT_WEIGHT if weight is None else weight for word, weight in pairs}
 
 
+_CLOCK_TIME: Final = re.compile(r"\d{1,2}:\d{2}")
+"""`10:30` is a word; `10:30:8` is that word with a weight."""
+
+
 def _hotword(argument: str) -> tuple[str, float | None]:
     word, colon, weight = argument.rpartition(":")
-    if not colon:
-        word, weight = argument, ""
+    if not colon or _CLOCK_TIME.fullmatch(argument):
+        word, colon, weight = argument, "", ""
     if not word.strip():
         raise OptionError(f"the hotword '{argument}' has no word; write WORD or WORD:WEIGHT, like Streamwell:8")
     if not colon:

@@ -45,7 +45,7 @@ class Connect(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ears:
+class ConfiguredRecognizer:
     """A recognizer, and the keyword arguments that its streams get. A context manager."""
 
     recognizer: SpeechRecognizer
@@ -65,7 +65,7 @@ class Ears:
         self.recognizer.__exit__(kind, error, trace)
 
 
-def open_ears(options: ModelOptions, recognition: RecognitionOptions) -> Ears:
+def open_recognizer(options: ModelOptions, recognition: RecognitionOptions) -> ConfiguredRecognizer:
     """Load the recognizer, or connect to the server, that the options name; bad options are refused before.
 
     Raises:
@@ -75,13 +75,24 @@ def open_ears(options: ModelOptions, recognition: RecognitionOptions) -> Ears:
     """
     if options.server is not None:
         arguments = remote_arguments(recognition, language=options.language)
-        return Ears(_connect(options.server, options), arguments)
+        return ConfiguredRecognizer(_connect(options.server, options), arguments)
     try:
         from streaming_asr.recognizer import Recognizer
     except ModuleNotFoundError as error:
         raise MissingExtraError("recognizing speech in this process", "recognizer") from error
     arguments = local_arguments(recognition)
-    return Ears(Recognizer.load(options.model, **options.load_arguments()), arguments)
+    return ConfiguredRecognizer(Recognizer.load(options.model, **options.load_arguments()), arguments)
+
+
+def unspellable(configured: ConfiguredRecognizer, recognition: RecognitionOptions) -> dict[str, str]:
+    """The hotwords that the model cannot write, each with the letters it lacks; a server tells its own."""
+    hotwords = recognition.hotwords()
+    alphabet = getattr(configured.recognizer, "alphabet", None)
+    if hotwords is None or alphabet is None:
+        return {}
+    from streaming_asr.decoding import Hotwords
+
+    return dict(Hotwords(hotwords, alphabet).unspellable)
 
 
 def local_arguments(options: RecognitionOptions) -> dict[str, Any]:

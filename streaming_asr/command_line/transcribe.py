@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated
 
 import typer
 
-from streaming_asr.audio.sources import Source, paced
-from streaming_asr.command_line.captioning import caption
-from streaming_asr.command_line.consoles import live_stage, progress_stage
-from streaming_asr.command_line.failures import INTERRUPTED, Failures
-from streaming_asr.command_line.inputs import check_input, duration, open_input
+from streaming_asr.audio.sources import FileSource
+from streaming_asr.command_line.delivery import Delivery, OutputFormat, delivery_of
+from streaming_asr.command_line.failures import Failures
+from streaming_asr.command_line.inputs import STANDARD_INPUT, check_input, is_pipe, is_raw
 from streaming_asr.command_line.interruption import Interruption
-from streaming_asr.command_line.options import ModelOptions, RawAudioOptions, RecognitionOptions
-from streaming_asr.command_line.recognizers import Ears, open_ears
-from streaming_asr.command_line.stages import EventStage, Stage
-from streaming_asr.command_line.transcripts import GrowingTranscript, check_output, write
-from streaming_asr.errors import OptionError, StreamingAsrError
-
-OutputFormat: TypeAlias = Literal["text", "json", "srt", "vtt", "events"]
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What is to be written where; `events` is no transcript but all that a stream says, as it comes."""
-
-    output_format: OutputFormat
-    output: Path | None
-    realtime: bool
-    several: bool
-
-    def stage(self, name: str, source: Source) -> Stage:
-        """Where events are shown while they come."""
-        if self.output_format == "events":
-            return EventStage(sys.stdout)
-        if self.realtime:
-            return live_stage(lines=self._lines, times=False)
-        return progress_stage(name, duration(source))
-
-    def write(self, transcript: GrowingTranscript) -> None:
-        """Write the transcript, unless the stage has shown it already."""
-        if self.output_format != "events" and not (self.realtime and self._lines):
-            write(transcript, self.output_format, self.output, several=self.several)
-
-    @property
-    def _lines(self) -> bool:
-        """Whether finals may go to standard output one by one."""
-        return self.output_format == "text" and self.output is None
+from streaming_asr.command_line.options import ChoiceOptions, ModelOptions, RawAudioOptions, RecognitionOptions
+from streaming_asr.command_line.transcripts import Input
+from streaming_asr.command_line.work import Wish, Work
+from streaming_asr.command_line.workers import MOST_WORKERS, usable_cores
+from streaming_asr.errors import OptionError
 
 
 def transcribe(
@@ -60,10 +29,16 @@ def transcribe(
     model: ModelOptions,
     recognition: RecognitionOptions,
     raw: RawAudioOptions,
+    choice: ChoiceOptions,
     output_format: Annotated[
-        OutputFormat,
-        typer.Option("--format", "-f", help="What to write; events is everything the stream says, as it comes."),
-    ] = "text",
+        OutputFormat | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="What to write; events is everything the stream says, as it comes.",
+            show_default="what the name of --output says, else text",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="PATH", help="File to write; an existing folder for several inputs."),
@@ -71,11 +46,20 @@ def transcribe(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play at the pace of speech and show live captions.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Processes for a long recording.",
+            show_default=f"one for each core, {MOST_WORKERS} at most",
+        ),
+    ] = None,
 ) -> None:
     """Turn recordings into text, subtitles (srt, vtt) or JSON.
 
-    Every format that libsndfile or FFmpeg reads is taken, videos too. Standard input (-) may be a whole file or raw
-    samples. Ctrl-C ends the audio there: what was heard is still written, and the exit code is 130.
+    Everything that FFmpeg reads is taken, videos too. Standard input (-), like any pipe, may be a whole file or raw
+    samples; text comes line by line as it is final. Ctrl-C ends the audio there: what was heard is still written.
 
     Examples:
 
@@ -83,55 +67,52 @@ def transcribe(
 
       streaming-asr transcribe *.wav --format srt --output subtitles/
 
-      streaming-asr transcribe call.wav --hotword Streamwell:8 --hotword Ada:8
+      streaming-asr transcribe film.mkv --track eng --output film.srt
 
-      ffmpeg -i film.mkv -f s16le -ac 1 -ar 16000 - | streaming-asr transcribe -
+      streaming-asr transcribe call.wav --hotword Streamwell:8 --channel each
+
+      arecord -f S16_LE -r 16000 -t wav | streaming-asr transcribe -
     """
-    delivery = Delivery(output_format, output, realtime, several=len(files) > 1)
-    if output_format != "events":
-        check_output(files, output_format, output)
-    elif output is not None:
-        raise OptionError(f"--output {output}: events go to standard output only; redirect it")
     failures = Failures()
-    there = _existing(files, failures)
-    if not there:
+    inputs = _inputs(files, raw, choice, failures)
+    if not inputs:
         raise typer.Exit(failures.code)
-    with open_ears(model, recognition) as ears, Interruption() as interruption:
-        for name in there:
+    delivery = delivery_of(inputs, output_format, output, realtime=realtime)
+    wish = Wish(model, recognition, raw, choice, _worker_count(workers, model, delivery))
+    with ExitStack() as stack, Interruption() as interruption:
+        work = Work(stack, wish, delivery, interruption)
+        for one in inputs:
             if not interruption.asked:
+                work.prepare(one)
                 with failures.told():
-                    transcribe_input(name, ears, raw, delivery=delivery, interruption=interruption)
-    raise typer.Exit(INTERRUPTED if interruption.asked else failures.code)
+                    work.transcribe(one)
+    raise typer.Exit(interruption.exit_code if interruption.exit_code is not None else failures.code)
 
 
-def _existing(names: list[str], failures: Failures) -> list[str]:
-    """The inputs that are there; the others are told before a model is loaded."""
-    there = []
+def _inputs(names: Sequence[str], raw: RawAudioOptions, choice: ChoiceOptions, failures: Failures) -> list[Input]:
+    """The inputs that are there, or their channels; the others are told before a model is loaded."""
+    inputs: list[Input] = []
     for name in names:
         with failures.told():
             check_input(name)
-            there.append(name)
-    return there
+            if choice.each_channel:
+                inputs += [Input(name, channel, apart=True) for channel in range(_channels(name, raw, choice))]
+            else:
+                inputs.append(Input(name, choice.one_channel))
+    return inputs
 
 
-def transcribe_input(
-    name: str,
-    ears: Ears,
-    raw: RawAudioOptions,
-    *,
-    delivery: Delivery,
-    interruption: Interruption,
-) -> None:
-    """Transcribe one input; where it is damaged, what was heard before is written before the error goes on."""
-    transcript = GrowingTranscript(name)
-    with open_input(name, raw) as source:
-        pieces = interruption.until_asked(paced(source) if delivery.realtime else source)
-        stream = ears.stream(sample_rate=source.sample_rate, channels=source.channels)
-        try:
-            with delivery.stage(name, source) as stage:
-                caption(stream, pieces, sample_rate=source.sample_rate, stage=stage, transcript=transcript)
-        except StreamingAsrError:
-            if transcript.finals:
-                delivery.write(transcript)
-            raise
-    delivery.write(transcript)
+def _channels(name: str, raw: RawAudioOptions, choice: ChoiceOptions) -> int:
+    if name == STANDARD_INPUT or is_pipe(name):
+        raise OptionError(f"--channel each: {name} can be read only once; name a file, or one channel")
+    if is_raw(name):
+        return raw.channels
+    with FileSource(name, track=choice.track_key) as source:
+        return source.file_channels
+
+
+def _worker_count(asked: int | None, model: ModelOptions, delivery: Delivery) -> int:
+    """Processes that a long recording gets; 1 where parts cannot be recognized apart."""
+    if delivery.format is None or delivery.realtime or model.server is not None or model.device != "cpu":
+        return 1
+    return asked or min(usable_cores(), MOST_WORKERS)

@@ -100,3 +100,9 @@ def script() -> list[tuple[float, Event]]:
 @pytest.fixture
 def recognizer(script: list[tuple[float, Event]]) -> ScriptedRecognizer:
     return ScriptedRecognizer(script)
+
+
+@pytest.fixture
+def silent() -> ScriptedRecognizer:
+    """Finds no words in anything."""
+    return ScriptedRecognizer([])

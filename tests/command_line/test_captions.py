@@ -12,10 +12,10 @@ from streaming_asr.command_line.captions import (
     METER_CELLS,
     QUIETEST_DB,
     Captions,
-    after,
+    after_audio,
+    after_event,
     clock,
     final_line,
-    heard,
     loudness,
     picture,
 )
@@ -80,9 +80,9 @@ def test_the_meter_is_empty_in_silence_and_full_at_full_scale() -> None:
 
 
 def test_the_meter_rises_at_once_and_falls_slowly() -> None:
-    loud = heard(Captions(), np.full(1600, 0.5, dtype=np.float32), 0.1)
+    loud = after_audio(Captions(), np.full(1600, 0.5, dtype=np.float32), 0.1)
     assert loud.level == pytest.approx(-6.02, abs=0.01)
-    quiet = heard(loud, np.zeros(1600, dtype=np.float32), 0.1)
+    quiet = after_audio(loud, np.zeros(1600, dtype=np.float32), 0.1)
     assert loud.level > quiet.level > QUIETEST_DB
     assert quiet.position == pytest.approx(0.2)
 
@@ -92,12 +92,12 @@ def test_loudness_of_nothing_and_of_silence_is_the_quietest() -> None:
 
 
 def test_events_move_the_captions() -> None:
-    captions = after(Captions(), SpeechStarted(0, 1.0, 0.1))
+    captions = after_event(Captions(), SpeechStarted(0, 1.0, 0.1))
     assert captions.speaking
-    captions = after(captions, partial("good", "mor"))
+    captions = after_event(captions, partial("good", "mor"))
     assert (captions.committed, captions.tail, captions.lag) == ("good", "mor", 0.3)
-    assert after(captions, FINAL).committed == ""
-    assert not after(captions, SpeechEnded(0, 2.0, "silence", 0.1)).speaking
+    assert after_event(captions, FINAL).committed == ""
+    assert not after_event(captions, SpeechEnded(0, 2.0, "silence", 0.1)).speaking
 
 
 def test_a_final_is_one_line_with_its_time() -> None:

@@ -61,3 +61,13 @@ def test_afterwards_ctrl_c_is_what_it_was_before() -> None:
     with Interruption():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_service_manager_and_a_closed_terminal_end_the_audio_too(number: signal.Signals, code: int) -> None:
+    with Interruption() as interruption:
+        for item in interruption.until_asked(range(5)):
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            assert item == 0
+    assert interruption.exit_code == code

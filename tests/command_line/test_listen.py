@@ -15,8 +15,8 @@ import pytest
 from streaming_asr.audio.microphone import InputDevice, Microphone
 from streaming_asr.command_line.devices import listing
 from streaming_asr.command_line.interruption import Interruption
-from streaming_asr.command_line.listen import keep, tell_losses, until_stopped
-from streaming_asr.command_line.transcripts import GrowingTranscript
+from streaming_asr.command_line.listen import Keeper, tell_losses, until_stopped
+from streaming_asr.command_line.transcripts import GrowingTranscript, Input
 from streaming_asr.events import Final, Word
 
 
@@ -83,15 +83,26 @@ def test_lost_audio_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", ["a.txt", "a.json", "a.srt"])
 def test_a_saved_transcript_is_complete_after_every_utterance(name: str, tmp_path: Path) -> None:
-    transcript = GrowingTranscript("microphone")
+    transcript = GrowingTranscript(Input("microphone"))
+    keeper = Keeper(transcript, tmp_path / name)
     word = Word("hello", 0.1, 0.4, 0.9)
     for count in (1, 2):
         transcript.finals.append(Final(0, "hello", (word,), 0.1, 0.4, 0.9, (), "silence", 0.0))
-        keep(transcript, tmp_path / name)
+        keeper.keep(transcript.finals[-1])
         text = (tmp_path / name).read_text()
         assert text.count('"word": "hello"' if name == "a.json" else "hello") == count
     if name == "a.json":
         assert json.loads(text)["text"] == "hello hello"
+
+
+def test_a_full_disk_is_told_once_and_does_not_stop_the_listening(capsys: pytest.CaptureFixture[str]) -> None:
+    final = Final(0, "hello", (Word("hello", 0.1, 0.4, 0.9),), 0.1, 0.4, 0.9, (), "silence", 0.0)
+    keeper = Keeper(GrowingTranscript(Input("microphone"), [final]), Path("/dev/full"))
+    keeper.keep(final)
+    keeper.keep(final)
+    assert capsys.readouterr().err.count("No space left on device") == 1
+    with pytest.raises(OSError, match="No space left"):
+        keeper.finish()
 
 
 def test_the_list_of_microphones_marks_the_default() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from streaming_asr.audio.gate import GateOptions
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions, parse_hotwords
-from streaming_asr.command_line.recognizers import local_arguments, open_ears, remote_arguments
+from streaming_asr.command_line.recognizers import local_arguments, open_recognizer, remote_arguments
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError
 
@@ -22,6 +22,8 @@ from streaming_asr.errors import OptionError
         (["Ada", "Mary Ann"], ["Ada", "Mary Ann"]),
         (["Streamwell:8", "Ada:2.5"], {"Streamwell": 8.0, "Ada": 2.5}),
         (["Streamwell:8", "Ada"], {"Streamwell": 8.0, "Ada": 10.0}),
+        (["10:30"], ["10:30"]),
+        (["10:30:8"], {"10:30": 8.0}),
     ],
 )
 def test_hotwords_have_weights_where_they_are_given(arguments: list[str], hotwords: object) -> None:
@@ -95,9 +97,9 @@ def test_no_language_model_is_said_as_none() -> None:
 
 def test_a_server_and_a_model_exclude_each_other() -> None:
     with pytest.raises(OptionError, match="exclude each other"):
-        open_ears(ModelOptions(server="ws://localhost:1", model="some/model"), RecognitionOptions())
+        open_recognizer(ModelOptions(server="ws://localhost:1", model="some/model"), RecognitionOptions())
 
 
 def test_a_server_is_named_by_a_websocket_address() -> None:
     with pytest.raises(OptionError, match="ws://localhost"):
-        open_ears(ModelOptions(server="localhost:8765"), RecognitionOptions())
+        open_recognizer(ModelOptions(server="localhost:8765"), RecognitionOptions())

@@ -15,7 +15,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streaming_asr.audio.samples import FloatArray
-from streaming_asr.command_line.captions import TIME_CELLS, Captions, after, clock, final_line, heard, picture
+from streaming_asr.command_line.captions import (
+    TIME_CELLS,
+    Captions,
+    after_audio,
+    after_event,
+    clock,
+    final_line,
+    picture,
+)
 from streaming_asr.events import Event, Partial
 from streaming_asr.events import Final as FinalEvent
 
@@ -23,10 +31,10 @@ FRAMES_PER_SECOND: Final = 12
 """How often the picture is drawn at most; more is no smoother to the eye and costs CPU time."""
 
 
-class Stage(Protocol):
+class Display(Protocol):
     """Shows one stream; entered before the first piece, left after the last event."""
 
-    def heard(self, piece: FloatArray, seconds: float) -> None: ...
+    def pushed(self, piece: FloatArray, seconds: float) -> None: ...
     def show(self, events: Sequence[Event]) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -35,9 +43,9 @@ class Stage(Protocol):
 
 
 class _Context:
-    """The part of a stage that most do not need: nothing to open, nothing to close, no level to show."""
+    """The part of a display that most do not need: nothing to open, nothing to close, no level to show."""
 
-    def heard(self, piece: FloatArray, seconds: float) -> None:
+    def pushed(self, piece: FloatArray, seconds: float) -> None:
         """Take note of a piece of audio."""
 
     def __enter__(self) -> Self:
@@ -49,14 +57,14 @@ class _Context:
         """Nothing was opened."""
 
 
-class SilentStage(_Context):
+class NoDisplay(_Context):
     """Shows nothing: the transcript at the end is all that is wanted."""
 
     def show(self, events: Sequence[Event]) -> None:
         """Let them pass."""
 
 
-class EventStage(_Context):
+class EventLines(_Context):
     """Writes every event as one line of JSON, as it comes."""
 
     def __init__(self, out: TextIO) -> None:
@@ -67,7 +75,7 @@ class EventStage(_Context):
             print(event_line(event), file=self._out, flush=True)
 
 
-class PlainStage(_Context):
+class PlainLines(_Context):
     """Writes finals as lines, with their `times` if asked, and `partials` too, for where no picture can be drawn."""
 
     def __init__(self, out: TextIO, *, times: bool, partials: bool = False) -> None:
@@ -88,10 +96,11 @@ class PlainStage(_Context):
         print(f"{time}{text}", file=self._out, flush=True)
 
 
-class ProgressStage(_Context):
-    """A progress bar for audio that is worked through faster than it was spoken."""
+class ProgressBar(_Context):
+    """A progress bar for audio that is worked through faster than it was spoken; with `lines`, finals scroll above."""
 
-    def __init__(self, console: Console, name: str, duration: float | None) -> None:
+    def __init__(self, console: Console, name: str, duration: float | None, *, lines: bool = False) -> None:
+        self._lines = lines
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -103,14 +112,16 @@ class ProgressStage(_Context):
         )
         self._task = self._progress.add_task(escape(name), total=duration, position=clock(0), speed="")
 
-    def heard(self, piece: FloatArray, seconds: float) -> None:
+    def pushed(self, piece: FloatArray, seconds: float) -> None:
         task = self._progress.tasks[0]
         position = task.completed + seconds
         speed = f"{position / task.elapsed:.0f}x" if task.elapsed else ""
         self._progress.update(self._task, completed=position, position=clock(position), speed=speed)
 
     def show(self, events: Sequence[Event]) -> None:
-        """The bar is enough; the text comes when it is complete."""
+        for event in events:
+            if self._lines and isinstance(event, FinalEvent) and event.text:
+                self._progress.console.print(event.text, markup=False, emoji=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -122,7 +133,7 @@ class ProgressStage(_Context):
         self._progress.stop()
 
 
-class LiveStage:
+class LiveCaptions:
     """Draws live captions on a terminal: the utterance in progress below, finals scrolling up above it."""
 
     def __init__(self, console: Console, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -132,13 +143,13 @@ class LiveStage:
         self._drawn = -1.0
         self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
 
-    def heard(self, piece: FloatArray, seconds: float) -> None:
-        self._captions = heard(self._captions, piece, seconds)
+    def pushed(self, piece: FloatArray, seconds: float) -> None:
+        self._captions = after_audio(self._captions, piece, seconds)
         self._draw(at_once=False)
 
     def show(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._captions = after(self._captions, event)
+            self._captions = after_event(self._captions, event)
             if isinstance(event, FinalEvent) and event.text:
                 self._console.print(final_line(event))
         if events:

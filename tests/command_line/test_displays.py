@@ -10,30 +10,30 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from streaming_asr.command_line.consoles import Stages
-from streaming_asr.command_line.stages import EventStage, LiveStage, PlainStage, ProgressStage, SilentStage, Stage
+from streaming_asr.command_line.displays import Display, EventLines, LiveCaptions, NoDisplay, PlainLines, ProgressBar
+from streaming_asr.command_line.terminals import Displays
 from streaming_asr.events import Event
 
 Script = Sequence[tuple[float, Event]]
 PIECE = np.full((800, 1), 0.1, dtype=np.float32)
 
 
-def played(stage: Stage, script: Script) -> None:
-    with stage:
+def played(display: Display, script: Script) -> None:
+    with display:
         for _, event in script:
-            stage.heard(PIECE, 0.05)
-            stage.show([event])
+            display.pushed(PIECE, 0.05)
+            display.show([event])
 
 
 def test_plain_lines_are_the_finals(script: Script) -> None:
     out = io.StringIO()
-    played(PlainStage(out, times=False), script)
+    played(PlainLines(out, times=False), script)
     assert out.getvalue() == "good morning\nthank you all\n"
 
 
 def test_plain_lines_may_have_times_and_partials(script: Script) -> None:
     out = io.StringIO()
-    played(PlainStage(out, times=True, partials=True), script)
+    played(PlainLines(out, times=True, partials=True), script)
     assert out.getvalue().splitlines() == [
         "   0:00.2  good mourn ...",
         "   0:00.2  good morning ...",
@@ -45,7 +45,7 @@ def test_plain_lines_may_have_times_and_partials(script: Script) -> None:
 
 def test_event_lines_are_objects_with_their_type(script: Script) -> None:
     out = io.StringIO()
-    played(EventStage(out), script)
+    played(EventLines(out), script)
     objects = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [found["type"] for found in objects][:4] == ["SpeechStarted", "Partial", "Partial", "Final"]
     assert objects[2]["committed"] == "good"
@@ -53,7 +53,7 @@ def test_event_lines_are_objects_with_their_type(script: Script) -> None:
 
 
 def test_a_silent_stage_shows_nothing(script: Script, capfd: pytest.CaptureFixture[str]) -> None:
-    played(SilentStage(), script)
+    played(NoDisplay(), script)
     assert capfd.readouterr() == ("", "")
 
 
@@ -63,17 +63,17 @@ def terminal(out: io.StringIO) -> Console:
 
 def test_live_captions_end_with_the_finals_and_nothing_else(script: Script) -> None:
     out = io.StringIO()
-    played(LiveStage(terminal(out)), script)
+    played(LiveCaptions(terminal(out)), script)
     assert screen(out.getvalue()) == ["   0:00.2  good morning", "   0:02.0  thank you all"]
 
 
 def test_live_captions_show_the_utterance_while_it_is_spoken(script: Script) -> None:
     out = io.StringIO()
-    stage = LiveStage(terminal(out))
-    stage.__enter__()
-    stage.show([event for _, event in script[:3]])
+    display = LiveCaptions(terminal(out))
+    display.__enter__()
+    display.show([event for _, event in script[:3]])
     lines = screen(out.getvalue())
-    stage.__exit__(None, None, None)
+    display.__exit__(None, None, None)
     assert lines[0] == "   0:00.2  good morning"
     assert "● speech" in lines[-1]
 
@@ -81,23 +81,23 @@ def test_live_captions_show_the_utterance_while_it_is_spoken(script: Script) -> 
 def test_the_picture_is_drawn_at_most_twelve_times_a_second() -> None:
     out = io.StringIO()
     time = iter(np.arange(0, 1, 0.01))
-    stage = LiveStage(terminal(out), now=lambda: float(next(time)))
-    with stage:
+    display = LiveCaptions(terminal(out), now=lambda: float(next(time)))
+    with display:
         for _ in range(100):
-            stage.heard(PIECE, 0.01)
+            display.pushed(PIECE, 0.01)
     assert out.getvalue().count("lag") <= 13
 
 
 def test_a_progress_bar_tells_position_and_leaves_nothing_behind(script: Script) -> None:
     out = io.StringIO()
-    played(ProgressStage(terminal(out), "[talk].wav", 4.0), script)
+    played(ProgressBar(terminal(out), "[talk].wav", 4.0), script)
     assert "[talk].wav" in out.getvalue()
     assert screen(out.getvalue()) == []
 
 
 def test_several_stages_show_the_same(script: Script) -> None:
     first, second = io.StringIO(), io.StringIO()
-    played(Stages(PlainStage(first, times=False), PlainStage(second, times=False)), script)
+    played(Displays(PlainLines(first, times=False), PlainLines(second, times=False)), script)
     assert first.getvalue() == second.getvalue() != ""
 
 
