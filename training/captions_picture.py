@@ -24,7 +24,7 @@ from rich.text import Text
 from streaming_asr import Final as FinalEvent
 from streaming_asr import Recognizer
 from streaming_asr.audio.sources import FileSource
-from streaming_asr.command_line.captions import Captions, after, final_line, heard, picture
+from streaming_asr.command_line.captions import Captions, after_audio, after_event, final_line, picture
 from streaming_asr.command_line.demo import RECORDING
 
 WIDTH: Final = 84
@@ -66,9 +66,9 @@ def frames() -> Iterator[Frame]:
     with Recognizer.load() as recognizer, FileSource(RECORDING, piece_ms=50) as source:
         stream = recognizer.stream(sample_rate=source.sample_rate, channels=source.channels)
         for piece in source:
-            captions = heard(captions, piece, len(piece) / source.sample_rate)
+            captions = after_audio(captions, piece, len(piece) / source.sample_rate)
             for event in stream.push(piece):
-                captions = after(captions, event)
+                captions = after_event(captions, event)
                 lines += [final_line(event)] if isinstance(event, FinalEvent) else []
             if captions.position >= shown:
                 shown += STEP

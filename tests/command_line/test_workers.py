@@ -16,6 +16,7 @@ from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.command_line.recognizers import open_recognizer
 from streaming_asr.command_line.workers import PART_SECONDS, Cutter, Part, Workers
 from streaming_asr.errors import AudioError, CheckpointError
+from streaming_asr.events import Final
 from streaming_asr.recognition import stream_events
 from streaming_asr.transcript import Transcript
 
@@ -65,7 +66,7 @@ def test_parts_recognized_apart_have_the_words_and_times_of_the_whole() -> None:
         raise AudioError("it ends here")
 
     model, recognition = ModelOptions(lm="none"), RecognitionOptions(beam_width=1)
-    found = []
+    found: list[Final] = []
     with Workers(2, model, recognition) as workers:
         assert workers.load() == {}
         with pytest.raises(AudioError, match="it ends here"):
