@@ -20,7 +20,7 @@ from streaming_asr.engine import Engine, Work
 from streaming_asr.events import Event
 from streaming_asr.languages import Language, LanguageLoader, Languages
 from streaming_asr.latency import OFFLINE_MODEL_LATENCY, Latency
-from streaming_asr.model import Encoder
+from streaming_asr.model import Encoder, EncoderStream
 from streaming_asr.recognition import recognize, transcribe
 from streaming_asr.searches import HotwordList, SearchFactory
 from streaming_asr.session import Session, SessionOptions
@@ -196,13 +196,12 @@ class Recognizer:
             alternatives=alternatives,
             minimum_evidence=self.minimum_evidence if minimum_evidence is None else minimum_evidence,
         )
-        context = (latency or Latency()).over(self.latency).context(self.encoder.hop)
         searches = SearchFactory(spoken.alphabet, beam_width, spoken.language_model, hotwords)
         formatter = _formatter(spoken, formatted, hotwords)
         session = Session(
             options,
             hop=self.encoder.hop,
-            open_encoder=lambda: self.encoder.open(context, language=spoken.layers),
+            open_encoder=self._encoder_streams(spoken, latency),
             open_search=searches.open,
             special=spoken.special,
             formatter=formatter,
@@ -210,6 +209,10 @@ class Recognizer:
             first_utterance=first_utterance,
         )
         return Stream(self.engine, session, audio, searches, formatter)
+
+    def _encoder_streams(self, language: Language, latency: Latency | None) -> Callable[[], EncoderStream]:
+        context = (latency or Latency()).over(self.latency).context(self.encoder.hop)
+        return lambda: self.encoder.open(context, language=language.layers)
 
     def recognize(self, source: Source | str | Path, **options: Unpack[StreamOptions]) -> Iterator[Event]:
         """The events of a source, as they come: a microphone, an open file, or the name of a file.

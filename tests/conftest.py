@@ -6,6 +6,7 @@ weights, and their logits are what the encoder has to reproduce.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +178,31 @@ def tiny_model() -> TinyModel:
 def as_checkpoint() -> AsCheckpoint:
     """Turns a transformers model into the checkpoint that the encoder is built from."""
     return _as_checkpoint
+
+
+MMS_LETTERS: Final[Mapping[str, str]] = {"eng": "abcdefgh", "fra": "abcdéàçê", "deu": "abcäöüß"}
+
+
+@pytest.fixture(scope="session")
+def mms(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the layout of MMS: a network, and of each language an adapter, a head and letters of its own."""
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("mms")
+    tiny_model("wav2vec2", "adapter", vocab_size=10).save_pretrained(folder)
+    vocabularies = {}
+    for seed, (code, letters) in enumerate(MMS_LETTERS.items()):
+        vocabularies[code] = {token: row for row, token in enumerate(["<pad>", "|", *letters])}
+        spoken = tiny_model("wav2vec2", "adapter", seed=20 + seed, vocab_size=len(letters) + 2).state_dict()
+        own = {name: tensor for name, tensor in spoken.items() if "adapter_layer" in name or "lm_head" in name}
+        save_file(own, folder / f"adapter.{code}.safetensors")
+    for name, content in {
+        "vocab.json": vocabularies,
+        "tokenizer_config.json": {"target_lang": "eng", "pad_token": "<pad>"},
+        "preprocessor_config.json": {"do_normalize": False},
+    }.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(params=FAMILY_VARIANTS, ids=lambda pair: f"{pair[0]}-{pair[1]}")

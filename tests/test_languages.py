@@ -5,47 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from safetensors.torch import save_file
 
 from streaming_asr import CheckpointError, Final, GateOptions, Latency, OptionError, Recognizer
 from streaming_asr.audio.samples import Samples
-from tests.checkpoints.checkpoint_folders import write_json
+from tests.conftest import MMS_LETTERS
 
-if TYPE_CHECKING:
-    from tests.conftest import TinyModel
-
-LETTERS = {"eng": "abcdefgh", "fra": "abcdéàçê", "deu": "abcäöüß"}
 OPTIONS = {
     "latency": Latency(chunk_ms=40, lookahead_ms=20, left_ms=100, sink_ms=0),
     "gate": GateOptions(enabled=False),
     "beam_width": 4,
 }
 ARPA = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1.0\t<s>\n-1.0\t</s>\n-0.5\tab\n\n\\end\\\n"
-
-
-@pytest.fixture(scope="module")
-def mms(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in the layout of MMS, as transformers writes its parts."""
-    folder = tmp_path_factory.mktemp("mms")
-    tiny_model("wav2vec2", "adapter", vocab_size=10).save_pretrained(folder)
-    vocabularies = {}
-    for seed, (code, letters) in enumerate(LETTERS.items()):
-        tokens = ["<pad>", "|", *letters]
-        vocabularies[code] = {token: row for row, token in enumerate(tokens)}
-        spoken = tiny_model("wav2vec2", "adapter", seed=20 + seed, vocab_size=len(tokens)).state_dict()
-        own = {name: tensor for name, tensor in spoken.items() if "adapter_layer" in name or "lm_head" in name}
-        save_file(own, folder / f"adapter.{code}.safetensors")
-    write_json(
-        folder,
-        vocab=vocabularies,
-        tokenizer_config={"target_lang": "eng", "pad_token": "<pad>"},
-        preprocessor_config={"do_normalize": False},
-    )
-    return folder
 
 
 @pytest.fixture
@@ -69,7 +42,7 @@ def said(recognizer: Recognizer, audio: Samples, language: str | None = None) ->
 
 
 def test_streams_of_many_languages_say_what_each_says_alone(recognizer: Recognizer, mms: Path) -> None:
-    spoken = [code for code in LETTERS for _ in range(3)]
+    spoken = [code for code in MMS_LETTERS for _ in range(3)]
     together: dict[int, list[str]] = {}
 
     def run(number: int) -> None:
@@ -82,7 +55,7 @@ def test_streams_of_many_languages_say_what_each_says_alone(recognizer: Recogniz
         thread.join()
     assert recognizer.engine.load.largest > 1
     alone: dict[int, list[str]] = {}
-    for code in LETTERS:
+    for code in MMS_LETTERS:
         with load(mms, language=code) as single:
             alone |= {number: said(single, noise(number)) for number, one in enumerate(spoken) if one == code}
     assert together == alone

@@ -25,6 +25,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on (8765).")] = None,
     model: Annotated[str | None, typer.Option(help="A folder or a hub name; by default the embedded English.")] = None,
     language: Annotated[str | None, typer.Option(help="What the model recognizes; an adapter for MMS.")] = None,
+    languages: Annotated[
+        list[str] | None, typer.Option(help="What streams may ask a model of many languages for (MMS); repeatable.")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, int8 or bfloat16.")] = None,
@@ -155,6 +158,8 @@ def load_recognition(settings: Settings) -> Any:
     recognizer = Recognizer.load(
         settings.model,
         language=settings.language,
+        languages=settings.languages or None,
+        maximum_languages=max(1, len(settings.languages)),
         revision=settings.revision,
         device=settings.device,
         precision=settings.precision,

@@ -23,6 +23,7 @@ class Settings:
     port: int = 8765
     model: str | None = None
     language: str | None = None
+    languages: tuple[str, ...] = ()
     revision: str | None = None
     device: str = "cpu"
     precision: Literal["float32", "int8", "bfloat16"] = "float32"
@@ -64,6 +65,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise OptionError(f"{name} is {value}; it must be over 0")
+        if "all" in self.languages:
+            raise OptionError("languages is 'all'; name them: each is loaded before the server is ready")
         for name in ("port", "vosk_port", "wyoming_port"):
             port = getattr(self, name)
             if port is not None and not 0 <= port <= 65_535:

@@ -70,11 +70,10 @@ def listen(
         announce(f"Listening to {source.name}; Ctrl-C stops.")
         transcript = GrowingTranscript(Input("microphone"))
         keeper = Keeper(transcript, save)
-        stream = configured.stream(sample_rate=source.sample_rate, channels=source.channels)
         try:
             with live_display(lines=True, times=True) as display:
                 recognize_and_show(
-                    stream,
+                    configured.stream(sample_rate=source.sample_rate, channels=source.channels),
                     until_stopped(source, interruption),
                     sample_rate=source.sample_rate,
                     display=display,
