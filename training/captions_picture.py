@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import io
 import sys
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 from xml.sax.saxutils import escape
 
 from rich.console import Console, Group, RenderableType
@@ -21,25 +22,24 @@ from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from streaming_asr import Final as FinalEvent
-from streaming_asr import Recognizer
+from streaming_asr import Final, Recognizer
 from streaming_asr.audio.sources import FileSource
 from streaming_asr.command_line.captions import Captions, after_audio, after_event, final_line, picture
 from streaming_asr.command_line.demo import RECORDING
 
-WIDTH: Final = 84
+WIDTH: typing.Final = 84
 """Columns of the terminal."""
 
-ROWS: Final = 9
-STEP: Final = 0.5
+ROWS: typing.Final = 9
+STEP: typing.Final = 0.5
 """Seconds between two frames."""
 
-HOLD: Final = 4
+HOLD: typing.Final = 4
 """Frames for which the last one stays."""
 
 CELL_WIDTH, CELL_HEIGHT, MARGIN, TITLE = 8.4, 20, 16, 34
-FONTS: Final = 'ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace'
-THEME: Final = TerminalTheme(
+FONTS: typing.Final = 'ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace'
+THEME: typing.Final = TerminalTheme(
     (17, 20, 28),
     (226, 230, 238),
     [
@@ -69,11 +69,11 @@ def frames() -> Iterator[Frame]:
             captions = after_audio(captions, piece, len(piece) / source.sample_rate)
             for event in stream.push(piece):
                 captions = after_event(captions, event)
-                lines += [final_line(event)] if isinstance(event, FinalEvent) else []
+                lines += [final_line(event)] if isinstance(event, Final) else []
             if captions.position >= shown:
                 shown += STEP
                 yield _render(console, lines, captions)
-        lines += [final_line(event) for event in stream.finish() if isinstance(event, FinalEvent)]
+        lines += [final_line(event) for event in stream.finish() if isinstance(event, Final)]
     yield from [_render(console, lines, Captions(position=captions.position))] * HOLD
 
 

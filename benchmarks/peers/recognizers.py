@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import typing
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from streaming_asr_client import connect
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 
-from streaming_asr import Final as FinalEvent
-from streaming_asr import Partial
+from streaming_asr import Final, Partial
 
-PROGRAMS: Final = Path(__file__).parent / "programs"
+PROGRAMS: typing.Final = Path(__file__).parent / "programs"
 
 Show = Callable[[str, str], None]
 """Takes what is on the screen whenever it may have changed: the settled text, the tail."""
@@ -91,7 +91,7 @@ async def _native(url: str, pieces: AsyncIterator[bytes], show: Show) -> None:
                 match event:
                     case Partial(committed=committed, tail=tail):
                         show(" ".join([*finals, committed]), tail)
-                    case FinalEvent(text=text):
+                    case Final(text=text):
                         finals.append(text)
                         show(" ".join(finals), "")
 

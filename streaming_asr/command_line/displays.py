@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import typing
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Protocol, Self, TextIO
+from typing import Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -24,10 +25,9 @@ from streaming_asr.command_line.captions import (
     final_line,
     picture,
 )
-from streaming_asr.events import Event, Partial
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial
 
-FRAMES_PER_SECOND: Final = 12
+FRAMES_PER_SECOND: typing.Final = 12
 """How often the picture is drawn at most; more is no smoother to the eye and costs CPU time."""
 
 
@@ -86,7 +86,7 @@ class PlainLines(_Context):
     def show(self, events: Sequence[Event]) -> None:
         for event in events:
             match event:
-                case FinalEvent(readable=readable, start=start) if event.text:
+                case Final(readable=readable, start=start) if event.text:
                     self._line(start, readable.text)
                 case Partial(readable=readable, start=start) if self._partials and event.text:
                     self._line(start, f"{readable.text} ...")
@@ -120,7 +120,7 @@ class ProgressBar(_Context):
 
     def show(self, events: Sequence[Event]) -> None:
         for event in events:
-            if self._lines and isinstance(event, FinalEvent) and event.text:
+            if self._lines and isinstance(event, Final) and event.text:
                 self._progress.console.print(event.text, markup=False, emoji=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -150,7 +150,7 @@ class LiveCaptions:
     def show(self, events: Sequence[Event]) -> None:
         for event in events:
             self._captions = after_event(self._captions, event)
-            if isinstance(event, FinalEvent) and event.text:
+            if isinstance(event, Final) and event.text:
                 self._console.print(final_line(event))
         if events:
             self._draw(at_once=True)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
 from streaming_asr.audio.encodings import Frames
 from streaming_asr.audio.gate import GateOptions
 from streaming_asr.command_line.options import RawAudioOptions
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Final
 
-_SILENCE_DB: Final = -90.0
-_DOUBTFUL: Final = 0.5
+_SILENCE_DB: typing.Final = -90.0
+_DOUBTFUL: typing.Final = 0.5
 """Mean confidence of words that are as likely made up as heard."""
 
 
@@ -33,7 +33,7 @@ class SoundCheck:
         self.loudest_db = max([self.loudest_db, *(10 * math.log10(power) for power in powers if power > 0)])
 
 
-def hint(sound: SoundCheck, finals: Sequence[FinalEvent], raw: RawAudioOptions | None) -> str | None:
+def hint(sound: SoundCheck, finals: Sequence[Final], raw: RawAudioOptions | None) -> str | None:
     """A sentence for the person who wonders; `raw` is how bytes were read that did not say it themselves."""
     words = [word for final in finals for word in final.words]
     doubtful = bool(words) and sum(word.confidence for word in words) / len(words) < _DOUBTFUL

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -18,7 +19,7 @@ from streaming_asr.command_line.recognition_loop import recognize_and_show
 from streaming_asr.command_line.recognizers import open_recognizer
 from streaming_asr.command_line.terminals import announce, live_display
 from streaming_asr.command_line.transcripts import GrowingTranscript, Input, check_output, format_of, save_as
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Final
 
 
 def listen(
@@ -96,12 +97,12 @@ class Keeper:
     """Writes the whole transcript anew after every utterance, so that the file is complete whatever comes next."""
 
     def __init__(self, transcript: GrowingTranscript, path: Path | None) -> None:
-        self._transcript: Final = transcript
-        self._path: Final = path
-        self._format: Final = format_of(path) if path is not None else None
+        self._transcript: typing.Final = transcript
+        self._path: typing.Final = path
+        self._format: typing.Final = format_of(path) if path is not None else None
         self._told = False
 
-    def keep(self, final: FinalEvent) -> None:
+    def keep(self, final: Final) -> None:
         """Write it, or say once that it cannot be written now: a full disk is no reason to stop listening."""
         try:
             self.finish()

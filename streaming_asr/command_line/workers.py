@@ -6,11 +6,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,17 +21,17 @@ from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_sa
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.command_line.recognizers import open_recognizer, unspellable
 from streaming_asr.errors import StreamingAsrError
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Final
 
-LONG_SECONDS: Final = 90.0
+LONG_SECONDS: typing.Final = 90.0
 """A recording of fewer seconds is done before further processes have loaded their models."""
-MOST_WORKERS: Final = 8
+MOST_WORKERS: typing.Final = 8
 """Each holds a model of its own."""
-PART_SECONDS: Final = 30.0
+PART_SECONDS: typing.Final = 30.0
 """A part is at least so long."""
-LEAD_IN_SECONDS: Final = 4.0
+LEAD_IN_SECONDS: typing.Final = 4.0
 """Silence in front of a part, from which its gate learns the background: it looks back three seconds."""
-SHORTEST_PAUSE_MS: Final = 1_500
+SHORTEST_PAUSE_MS: typing.Final = 1_500
 """Silence without which no part ends: the utterance before it is final then."""
 
 
@@ -55,8 +56,8 @@ class Cutter:
     """
 
     def __init__(self, gate: GateOptions, *, pause_ms: float = SHORTEST_PAUSE_MS) -> None:
-        self._gate: Final = Gate(gate)
-        self._pause: Final = milliseconds_to_samples(pause_ms)
+        self._gate: typing.Final = Gate(gate)
+        self._pause: typing.Final = milliseconds_to_samples(pause_ms)
         self._kept: list[Samples] = []
         self._first = 0
         self._length = 0
@@ -83,9 +84,9 @@ class Workers:
     """Processes, each with a recognizer of its own, which is loaded when it starts. A context manager."""
 
     def __init__(self, count: int, model: ModelOptions, recognition: RecognitionOptions) -> None:
-        self._count: Final = count
-        self._model: Final = model
-        self._recognition: Final = recognition
+        self._count: typing.Final = count
+        self._model: typing.Final = model
+        self._recognition: typing.Final = recognition
         self._processes: list[multiprocessing.process.BaseProcess] = []
         self._connections: list[Connection] = []
 
@@ -100,7 +101,7 @@ class Workers:
             missing = _received(connection)
         return missing
 
-    def finals(self, pieces: Iterable[Frames]) -> Iterator[FinalEvent]:
+    def finals(self, pieces: Iterable[Frames]) -> Iterator[Final]:
         """The finals of a recording, pieces of shape (samples, 1) at 16 kHz, in order as soon as they are there.
 
         Raises:
@@ -128,10 +129,10 @@ class Workers:
         if failure is not None:
             raise failure
 
-    def _recognized(self, parts: Iterable[Part]) -> Iterator[list[FinalEvent]]:
+    def _recognized(self, parts: Iterable[Part]) -> Iterator[list[Final]]:
         """What each part says, in their order; parts are read as workers become idle."""
         idle, running = list(self._connections), dict[Connection, int]()
-        done: dict[int, list[FinalEvent]] = {}
+        done: dict[int, list[Final]] = {}
         given = 0
         failure: StreamingAsrError | None = None
         numbered = enumerate(parts)
@@ -157,7 +158,7 @@ class Workers:
         if failure is not None:
             raise failure
 
-    def _answered(self, running: dict[Connection, int], done: dict[int, list[FinalEvent]]) -> list[Connection]:
+    def _answered(self, running: dict[Connection, int], done: dict[int, list[Final]]) -> list[Connection]:
         """Wait for a worker; those that have answered."""
         ready = wait(list(running))
         answered = [connection for connection in running if connection in ready]
@@ -223,4 +224,4 @@ def _recognize_parts(connection: Connection, model: ModelOptions, recognition: R
             options = {**configured.arguments, "partials": False, "first_sample": part.first}
             stream = configured.recognizer.stream(sample_rate=SAMPLE_RATE, **options)
             events = [*stream.push(part.samples), *stream.finish()]
-            connection.send([event for event in events if isinstance(event, FinalEvent) and event.text])
+            connection.send([event for event in events if isinstance(event, Final) and event.text])

@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from streaming_asr_client import connect
 
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Final
 from tests.clients.environments import Environment
 
-KEY: Final = "a-key-for-tests"
-SECONDS: Final = 9.6
+KEY: typing.Final = "a-key-for-tests"
+SECONDS: typing.Final = 9.6
 """So long is the recording."""
 
-PROGRAMS: Final = Path(__file__).parent / "programs"
-_PIECE: Final = 4_800
+PROGRAMS: typing.Final = Path(__file__).parent / "programs"
+_PIECE: typing.Final = 4_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ class Server:
     address: str
     vosk_port: int
     wyoming_port: int
-    known: dict[str, list[FinalEvent]] = field(default_factory=dict)
+    known: dict[str, list[Final]] = field(default_factory=dict)
 
     def native(
         self, recordings: Recordings, rate: int, *, pauses: Sequence[int] = (), silence_ms: int | None = None
-    ) -> list[FinalEvent]:
+    ) -> list[Final]:
         """The finals of the native protocol; `pauses` are samples at which the utterance is finalized."""
         name = f"{rate} {list(pauses)} {silence_ms}"
         if name not in self.known:
@@ -60,7 +61,7 @@ class Server:
 
     async def _native(
         self, wave: npt.NDArray[np.int16], rate: int, pauses: Sequence[int], silence_ms: int | None
-    ) -> list[FinalEvent]:
+    ) -> list[Final]:
         endpoint = {} if silence_ms is None else {"trailing_silence_ms": silence_ms}
         url = f"ws://{self.address}"
         async with connect(url, api_key=KEY, encoding="linear16", sample_rate=rate, endpoint=endpoint) as stream:
@@ -76,16 +77,16 @@ class Server:
                 await stream.finish()
 
             sending = asyncio.create_task(send())
-            finals = [event async for event in stream if isinstance(event, FinalEvent)]
+            finals = [event async for event in stream if isinstance(event, Final)]
             await sending
         return finals
 
 
-def texts(finals: Sequence[FinalEvent]) -> list[str]:
+def texts(finals: Sequence[Final]) -> list[str]:
     return [final.text for final in finals]
 
 
-def pauses_behind(finals: Sequence[FinalEvent], rate: int) -> list[int]:
+def pauses_behind(finals: Sequence[Final], rate: int) -> list[int]:
     """A sample 300 ms behind each final; on a grid on which every rate has whole samples."""
     grid = rate // 10
     return [round((final.end + 0.3) * rate / grid) * grid for final in finals]

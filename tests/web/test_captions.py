@@ -16,7 +16,7 @@ import pytest
 from jiwer import cer
 
 from streaming_asr import Recognizer, exports
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Final
 from tests.web.browsers import OpenBrowser
 from tests.web.cutting import CutableWay, cutable
 from tests.web.serving import MICROPHONE_RATE, as_microphone, demo
@@ -36,13 +36,13 @@ class Spoken:
     watched: Watched
     finals: list[str]
     audio: Pcm
-    reference: list[FinalEvent]
+    reference: list[Final]
 
 
-def recognized(recognizer: Recognizer, audio: Pcm) -> list[FinalEvent]:
+def recognized(recognizer: Recognizer, audio: Pcm) -> list[Final]:
     stream = recognizer.stream(encoding="linear16", sample_rate=MICROPHONE_RATE)
     events = [*stream.push(audio.astype("<i2").tobytes()), *stream.finish()]
-    return [event for event in events if isinstance(event, FinalEvent)]
+    return [event for event in events if isinstance(event, Final)]
 
 
 def break_the_way(way: CutableWay, disturbed: Watched, began: float) -> None:
@@ -123,7 +123,7 @@ def test_the_microphone_is_sent_as_it_was_heard(calm: Spoken, recognizer: Recogn
     """The fake microphone changes a little (gain, buffers): the words are nearly those of the file itself."""
     stream = recognizer.stream(sample_rate=16_000)
     events = [*stream.push(SPOKEN), *stream.finish()]
-    of_the_file = " ".join(event.text for event in events if isinstance(event, FinalEvent))
+    of_the_file = " ".join(event.text for event in events if isinstance(event, Final))
     assert cer(of_the_file.upper(), " ".join(calm.finals).upper()) < 0.15
     assert len(calm.audio) >= len(SPOKEN) * 3
 

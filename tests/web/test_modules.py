@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import random
 import re
+import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 import pytest
 
 from streaming_asr import exports
-from streaming_asr.events import Alternative, Word
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Alternative, Final, Word
 from streaming_asr.protocol import close_is_resumable
 from streaming_asr.protocol.states import TRANSITIONS, Side, State, transition
 from tests.web.browsers import launched
 
 pytestmark = pytest.mark.browser
 
-SPECS: Final = Path(__file__).parent / "specs"
+SPECS: typing.Final = Path(__file__).parent / "specs"
 
 
 def names_in(spec: Path) -> list[str]:
@@ -66,7 +66,7 @@ def test_the_page_resumes_after_the_same_closes(page: Any) -> None:
     assert page.evaluate(ask, codes) == [close_is_resumable(code) for code in codes]
 
 
-def some_finals(rng: random.Random) -> list[FinalEvent]:
+def some_finals(rng: random.Random) -> list[Final]:
     """Finals with short and long words, pauses, signs that need escapes, and one without words."""
     finals, time = [], 0.0
     for number in range(rng.randint(0, 6)):
@@ -79,11 +79,11 @@ def some_finals(rng: random.Random) -> list[FinalEvent]:
         text = " ".join(word.text for word in words)
         kept = tuple(words) if rng.random() < 0.9 else ()
         best = Alternative(text, 0.0, kept)
-        finals.append(FinalEvent(number, text, kept, words[0].start, time, 1.0, (best,), "silence", 0.0))
+        finals.append(Final(number, text, kept, words[0].start, time, 1.0, (best,), "silence", 0.0))
     return finals
 
 
-def as_utterance(final: FinalEvent) -> dict[str, Any]:
+def as_utterance(final: Final) -> dict[str, Any]:
     words = [{"text": word.text, "start": word.start, "end": word.end, "confidence": 1.0} for word in final.words]
     return {"text": final.text, "start": final.start, "end": final.end, "words": words}
 

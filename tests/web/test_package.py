@@ -7,9 +7,10 @@ import re
 import shutil
 import subprocess
 import time
+import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -18,8 +19,7 @@ from streaming_asr_server.access.authentication import hash_key, new_key
 
 from streaming_asr import Recognizer
 from streaming_asr.audio.samples import SAMPLE_RATE
-from streaming_asr.events import Final as FinalEvent
-from streaming_asr.events import Word
+from streaming_asr.events import Final, Word
 from streaming_asr.protocol import close_is_resumable
 from tests.web.cutting import cutable
 from tests.web.nodes import nodes, said, started
@@ -27,8 +27,8 @@ from tests.web.serving import demo, free_port, scripted_serving, serving
 
 pytestmark = pytest.mark.timeout(300)
 
-PACKAGE: Final = Path(__file__).parents[2] / "client" / "javascript"
-SENTENCES: Final = 6
+PACKAGE: typing.Final = Path(__file__).parents[2] / "client" / "javascript"
+SENTENCES: typing.Final = 6
 
 
 @pytest.fixture(params=nodes() or [""])
@@ -105,9 +105,7 @@ def test_what_the_library_hears_is_what_the_package_is_told(node: str, server: s
     with Recognizer.load() as recognizer:
         stream = recognizer.stream(encoding="linear16", sample_rate=SAMPLE_RATE)
         expected = [*stream.push(samples.tobytes()), *stream.finish()]
-    assert [final["text"] for final in finals(events)] == [
-        each.text for each in expected if isinstance(each, FinalEvent)
-    ]
+    assert [final["text"] for final in finals(events)] == [each.text for each in expected if isinstance(each, Final)]
     assert finals(events)[0]["words"][0].keys() >= set(Word.__dataclass_fields__)
 
 

@@ -9,28 +9,27 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
 from rich.progress import track
 
-from streaming_asr import SAMPLE_RATE, Recognizer, Word
-from streaming_asr import Final as FinalEvent
+from streaming_asr import SAMPLE_RATE, Final, Recognizer, Word
 from streaming_asr.endpointing import EndpointOptions
 from training.prepare import read_audio
 from training.text.labels import COMMA, QUESTION, STOP, read_line
 
-QUANTILES: Final = 33
-FEW: Final = 20
+QUANTILES: typing.Final = 33
+FEW: typing.Final = 20
 """A question mark with fewer pauses than this takes those of the full stop, a full stop those of the comma, longer."""
 
-END_FACTOR: Final = 1.5
-END_OFFSET: Final = 0.15
+END_FACTOR: typing.Final = 1.5
+END_OFFSET: typing.Final = 0.15
 """How much longer than behind a comma one pauses behind a sentence, where it was not measured: a guess."""
 
 
@@ -57,7 +56,7 @@ def recognize(recognizer: Recognizer, path: Path) -> list[Word]:
         sample_rate=SAMPLE_RATE, endpoint=EndpointOptions(trailing_silence_ms=None), partials=False
     )
     events = [*stream.push(read_audio(path)), *stream.finish()]
-    return [word for event in events if isinstance(event, FinalEvent) for word in event.words]
+    return [word for event in events if isinstance(event, Final) for word in event.words]
 
 
 def measure(words: Sequence[Word], transcript: str) -> Iterator[tuple[int, float]]:

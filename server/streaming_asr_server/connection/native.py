@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
-from streaming_asr.events import Event, Partial
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial
 from streaming_asr.protocol import (
     Acknowledged,
     AcknowledgedFinal,
@@ -31,17 +30,17 @@ from streaming_asr_server.sessions.messages import EndStream, EndUtterance, Open
 from streaming_asr_server.sessions.outcomes import Outcome, SessionEvent
 from streaming_asr_server.sessions.registry import Opened
 
-_ACKNOWLEDGEMENT_SECONDS: Final = 1.0
+_ACKNOWLEDGEMENT_SECONDS: typing.Final = 1.0
 """So much audio, at least, between two acknowledgements that no final carries."""
 
-_SIGN_OF_LIFE_SECONDS: Final = 5.0
+_SIGN_OF_LIFE_SECONDS: typing.Final = 5.0
 """So much audio, at most, without an acknowledgement: pings wait behind audio, so the client must hear something."""
 
 
 class NativeCodec:
     """One connection of the native protocol; `model` and `limits` are told to the client."""
 
-    resumable: Final = True
+    resumable: typing.Final = True
 
     def __init__(self, *, model: str, limits: Limits) -> None:
         self._end = ServerEnd(maximum_audio_bytes=limits.message_bytes)
@@ -111,7 +110,7 @@ class NativeCodec:
     def _event(self, item: SessionEvent) -> Send:
         event = self._trimmed(item.event)
         match event:
-            case FinalEvent():
+            case Final():
                 self._acknowledged = max(self._acknowledged, item.acknowledged)
                 return self._send(AcknowledgedFinal(event, item.acknowledged))
             case Partial(utterance=utterance):
@@ -120,12 +119,12 @@ class NativeCodec:
 
     def _trimmed(self, event: Event) -> Event:
         """Without the words and alternatives that were not asked for."""
-        if isinstance(event, FinalEvent):
+        if isinstance(event, Final):
             asked = event.alternatives if self._options.alternatives > 1 else ()
             if not self._options.word_times:
                 asked = tuple(replace(entry, words=()) for entry in asked)
             event = replace(event, alternatives=asked)
-        if isinstance(event, FinalEvent | Partial) and not self._options.word_times:
+        if isinstance(event, Final | Partial) and not self._options.word_times:
             formatted = event.formatted and replace(event.formatted, words=())
             event = replace(event, words=(), formatted=formatted)
         return event

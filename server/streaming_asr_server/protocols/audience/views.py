@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import secrets
+import typing
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
-from streaming_asr.events import Event, Formatted, Partial, SpeechEnded, SpeechStarted
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Formatted, Partial, SpeechEnded, SpeechStarted
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.connection.outbox import Close, Outbox, Send
 
-LINES_KEPT: Final = 2_000
+LINES_KEPT: typing.Final = 2_000
 """Lines of a view that a late comer gets: about three hours of speech."""
 
-_VIEWS_KEPT: Final = 100
-_STREAMS_KEPT: Final = 64
-_LINES_PER_MESSAGE: Final = 100
+_VIEWS_KEPT: typing.Final = 100
+_STREAMS_KEPT: typing.Final = 64
+_LINES_PER_MESSAGE: typing.Final = 100
 
-_SLOW: Final = Close(4408, "slow_reader")
-_OVER: Final = Close(1000, "the view has ended")
+_SLOW: typing.Final = Close(4408, "slow_reader")
+_OVER: typing.Final = Close(1000, "the view has ended")
 
 
 def view_name(secret: str) -> str:
@@ -114,7 +114,7 @@ class Shown:
         match event:
             case Partial():
                 self._view.tell(Send(json.dumps(_partial(event), allow_nan=False), replaces=self._stream))
-            case FinalEvent():
+            case Final():
                 self._view.said[self._stream] = event.utterance
                 self._view.add({**_final(event), "at": round(self._now(), 1)})
             case SpeechEnded():
@@ -202,7 +202,7 @@ def _partial(event: Partial) -> dict[str, Any]:
     return {**texts, "start": event.start, "end": event.end, **_formatted(event.formatted)}
 
 
-def _final(event: FinalEvent) -> dict[str, Any]:
+def _final(event: Final) -> dict[str, Any]:
     fields = {"type": "final", "text": event.text, "start": event.start, "end": event.end}
     return {**fields, **_formatted(event.formatted)}
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from streaming_asr import protocol as native
-from streaming_asr.events import Event
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final
 from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat
 
-MAXIMUM_TRACKS: Final = 2
-MAXIMUM_HOTWORDS: Final = 500
+MAXIMUM_TRACKS: typing.Final = 2
+MAXIMUM_HOTWORDS: typing.Final = 500
 
 RawEncoding: TypeAlias = Literal["mulaw", "alaw", "linear16"]
-_ENCODINGS: Final[Mapping[str, RawEncoding]] = {
+_ENCODINGS: typing.Final[Mapping[str, RawEncoding]] = {
     "audio/x-mulaw": "mulaw",
     "audio/x-alaw": "alaw",
     "audio/x-l16": "linear16",
@@ -172,7 +172,7 @@ def started(call: Call) -> dict[str, Any]:
 
 def happened(call: Call, track: str, event: Event) -> dict[str, Any]:
     """An event in the shape of the native protocol, and which track of which call it belongs to."""
-    message = native.AcknowledgedFinal(event, 0) if isinstance(event, FinalEvent) else event
+    message = native.AcknowledgedFinal(event, 0) if isinstance(event, Final) else event
     fields: dict[str, Any] = json.loads(native.encode(message))
     fields.pop("acknowledged", None)
     fields.pop("alternatives", None)

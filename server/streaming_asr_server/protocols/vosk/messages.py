@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from streaming_asr.events import Alternative, Word
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Alternative, Final, Word
 from streaming_asr_server.adapter.interface import PushAudio
 
-MAXIMUM_PHRASES: Final = 500
-MAXIMUM_ALTERNATIVES: Final = 10
-LOWEST_RATE: Final = 8_000
-HIGHEST_RATE: Final = 192_000
+MAXIMUM_PHRASES: typing.Final = 500
+MAXIMUM_ALTERNATIVES: typing.Final = 10
+LOWEST_RATE: typing.Final = 8_000
+HIGHEST_RATE: typing.Final = 192_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def partial(text: str) -> str:
     return _json({"partial": text})
 
 
-def final(finals: Sequence[FinalEvent], form: Form) -> str:
+def final(finals: Sequence[Final], form: Form) -> str:
     """One result, of one utterance or of several that have only one reply, or of none."""
     if form.alternatives:
         return _json(
@@ -130,7 +130,7 @@ def final(finals: Sequence[FinalEvent], form: Form) -> str:
     return _json({**(result if form.words and words else {}), "text": " ".join(event.text for event in finals)})
 
 
-def _alternatives(finals: Sequence[FinalEvent], most: int) -> Sequence[Alternative]:
+def _alternatives(finals: Sequence[Final], most: int) -> Sequence[Alternative]:
     """Those of one utterance; of several, their best, one behind the other."""
     if len(finals) == 1:
         return finals[0].alternatives[:most]
