@@ -1,6 +1,7 @@
 """How many live streams a server carries, how fast it answers, and what an idle stream costs.
 
     python -m benchmarks.serving [--streams 1 2 4 8 …] [--seconds 15] [--soak-minutes 15] [--model NAME] [--threads 2]
+    python -m benchmarks.serving --isolation [--others 31] [--scripted]     only what attackers do to others
 
 The server is a process of its own; the clients, in this one, send the embedded recording in real time, 40 ms at a time,
 each from another place in it. `lag` is what the server says with every partial: audio received but not yet decoded; it
@@ -24,6 +25,7 @@ import httpx
 import numpy as np
 from streaming_asr_client import StreamConnection, connect
 
+from benchmarks.isolation import measure_isolation
 from benchmarks.machine import print_machine
 from benchmarks.soak import samples_of
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
@@ -38,6 +40,14 @@ SERVER = (
     "from streaming_asr_server.command import run_server; from streaming_asr_server.settings import read_settings; "
 )
 SERVER += "import os; run_server(read_settings({}, environment=os.environ))"
+SCRIPTED = (
+    "from streaming_asr_server.application import create_application; from streaming_asr_server.running import run; "
+    "from streaming_asr_server.recognition.scripted import ScriptedRecognition; "
+    "from streaming_asr_server.service import Service; from streaming_asr_server.settings import read_settings; "
+    "import os; settings = read_settings({}, environment=os.environ); "
+    "service = Service(settings, load=ScriptedRecognition); run(create_application(service), service, settings)"
+)
+"""A server without a model: what is measured is everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +64,15 @@ class ServerProcess:
 
     process: asyncio.subprocess.Process
     port: int
+    wyoming_port: int
 
     @property
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
+
+    def memory(self) -> float:
+        """Resident, in MiB."""
+        return self.usage().memory
 
     def usage(self) -> Usage:
         folder = Path(f"/proc/{self.process.pid}")
@@ -79,19 +94,25 @@ class Report:
 @asynccontextmanager
 async def server_process(options: argparse.Namespace) -> AsyncIterator[ServerProcess]:
     """Start a server and wait until it is warm."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {"PORT": port, "MAX_STREAMS": 512, "THREADS": options.threads, "LOG_LEVEL": "warning"}
+    port, wyoming_port = free_port(), free_port()
+    environment = {"PORT": port, "MAX_STREAMS": 512, "THREADS": options.threads, "LOG_LEVEL": "error"}
+    environment["WYOMING_PORT"] = wyoming_port
     environment |= {"MODEL": options.model} if options.model else {}
     settings = {f"STREAMING_ASR_{name}": str(value) for name, value in environment.items()}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, env={**os.environ, **settings})
+    program = SCRIPTED if options.scripted else SERVER
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env={**os.environ, **settings})
     try:
         await until_ready(port)
-        yield ServerProcess(process, port)
+        yield ServerProcess(process, port, wyoming_port)
     finally:
         process.kill()
         await process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def until_ready(port: int) -> None:
@@ -279,6 +300,13 @@ async def measure_soak(server: ServerProcess, recording: Samples, options: argpa
 async def run(options: argparse.Namespace) -> None:
     recording = samples_of(RECORDING)
     async with server_process(options) as server:
+        if options.isolation:
+
+            async def others() -> list[float]:
+                return (await live_streams(server.url, recording, options.others, options.seconds)).lags
+
+            await measure_isolation(server, server.wyoming_port, others, dense_seconds=options.dense_seconds)
+            return
         await measure_load(server, recording, options)
         await measure_waits(server, recording, options)
         await measure_soak(server, recording, options)
@@ -292,6 +320,10 @@ def main() -> None:
     parser.add_argument("--idle", type=int, default=32)
     parser.add_argument("--soak-minutes", type=int, default=0)
     parser.add_argument("--soak-streams", type=int, default=4)
+    parser.add_argument("--isolation", action="store_true")
+    parser.add_argument("--others", type=int, default=31)
+    parser.add_argument("--dense-seconds", type=float, default=4_000)
+    parser.add_argument("--scripted", action="store_true")
     parser.add_argument("--model")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()

@@ -15,7 +15,7 @@ from streaming_asr.errors import AudioError, StreamClosedError
 MAXIMUM_CHANNELS: Final = 8
 
 _RAW_PIECE_SECONDS: Final = 0.5
-_CODED_PIECE_BYTES: Final = 16 * 1024
+_CODED_PIECE_BYTES: Final = 4 * 1024
 
 ChannelSamples: TypeAlias = Mapping[int, Samples]
 """Samples at 16 kHz by channel, each of shape (samples,)."""

@@ -63,8 +63,8 @@ class Inbox:
         coded = self._rate is None and self.bytes >= MAXIMUM_CODED_BYTES
         return coded or self.seconds >= self._maximum_seconds or len(self._items) >= MAXIMUM_MESSAGES
 
-    def note_decoded(self, size: int, seconds: float) -> None:
-        """So many bytes of a coded stream were so many seconds."""
+    def note_decoded(self, *, size: int = 0, seconds: float = 0.0) -> None:
+        """So many more bytes of a coded stream went to the decoder; so many seconds came out of it."""
         self._decoded_bytes += size
         self._decoded_seconds += seconds
 

@@ -217,10 +217,14 @@ class ServerSession:
 
     async def _audio_steps(self, piece: AudioPiece) -> AsyncGenerator[Outcome, None]:
         """Decode and recognize a piece, half a second at a time; the last outcome completes its messages."""
-        before, rejected = self._streams.position, None
+        rejected = None
+        self._inbox.note_decoded(size=len(piece.data))
         try:
             async with aclosing(self._streams.push(piece.data, piece.channel)) as steps:
+                before = self._streams.position
                 async for events in steps:
+                    self._inbox.note_decoded(seconds=seconds(self._streams.position - before))
+                    before = self._streams.position
                     self._count_samples(piece)
                     yield self._told(piece, events)
                     async for outcome in self._at_limit(piece):
@@ -229,7 +233,6 @@ class ServerSession:
             if self._frame_bytes is not None:
                 raise
             rejected = str(error)
-        self._inbox.note_decoded(len(piece.data), seconds(self._streams.position - before))
         yield self._told(piece, messages=piece.completes, rejected=rejected)
 
     def _count_samples(self, piece: AudioPiece) -> None:

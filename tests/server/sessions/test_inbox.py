@@ -55,7 +55,7 @@ async def test_coded_audio_is_bounded_in_the_seconds_that_its_bytes_have_been_so
     inbox = Inbox(AudioFormat("container"), maximum_seconds=5)
     inbox.put(AudioPiece(bytes(1_000)))
     assert not inbox.full, "nobody knows yet how long that is"
-    inbox.note_decoded(100, 1.0)
+    inbox.note_decoded(size=100, seconds=1.0)
     assert inbox.seconds == 10
     assert inbox.full
 
