@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -13,15 +12,13 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State as WebSocketState
 
 from streaming_asr.audio.encodings import INT16_FULL_SCALE, Frames, PcmPiece
 from streaming_asr.errors import AudioError, OptionError, StreamClosedError
 from streaming_asr.events import Event
 from streaming_asr.protocol import (
-    SUBPROTOCOL,
     ClientEnd,
     ClientStream,
     EndpointRules,
@@ -39,6 +36,7 @@ from streaming_asr_client.addresses import stream_address
 from streaming_asr_client.backoff import Backoff
 from streaming_asr_client.errors import ConnectionLostError, RefusedError, StreamFailedError
 from streaming_asr_client.event_queue import EventQueue
+from streaming_asr_client.opening import open_connection
 
 logger = logging.getLogger(__name__)
 
@@ -100,20 +98,9 @@ class connect:  # noqa: N801 - it is used like a function, as in websockets
             await self._stream.close()
 
     async def _connect(self) -> ClientConnection:
-        try:
-            return await open_websocket(
-                self._url,
-                subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-                additional_headers=self._headers,
-                compression=None,
-                open_timeout=self._client.open_seconds,
-                ping_interval=None,
-                close_timeout=_CLOSE_SECONDS,
-            )
-        except InvalidStatus as error:
-            raise _refused(error) from error
-        except (OSError, InvalidHandshake, TimeoutError) as error:
-            raise ConnectionLostError(f"{self._url} cannot be reached: {error or type(error).__name__}") from error
+        return await open_connection(
+            self._url, self._headers, open_seconds=self._client.open_seconds, close_seconds=_CLOSE_SECONDS
+        )
 
 
 class StreamConnection:
@@ -152,8 +139,8 @@ class StreamConnection:
         return self._stream.acknowledged
 
     async def open(self) -> None:
-        """Connect for the first time. Raises RefusedError or ConnectionLostError."""
-        self._websocket = websocket = await self._connect()
+        """Connect for the first time, to a server that is starting too. Raises RefusedError or ConnectionLostError."""
+        self._websocket = websocket = await self._first_connection()
         self._task = asyncio.create_task(self._run(websocket), name="streaming-asr client")
 
     async def send(self, piece: PcmPiece) -> None:
@@ -307,13 +294,24 @@ class StreamConnection:
         await self._queue.put(events)
         return isinstance(message, Finished)
 
-    async def _reconnect(self) -> ClientConnection:
-        """Connect again, with patience. Raises ConnectionLostError or RefusedError in the end."""
+    async def _first_connection(self) -> ClientConnection:
+        try:
+            return await self._connect()
+        except RefusedError as error:
+            if error.code != "starting":
+                raise
+            return await self._reconnect(error.retry_after or 0.0)
+
+    async def _reconnect(self, retry_after: float = 0.0) -> ClientConnection:
+        """Connect again, with patience, and not before the server wants it.
+
+        Raises ConnectionLostError or RefusedError in the end.
+        """
         backoff = self._client.backoff
         loop = asyncio.get_running_loop()
         deadline = None if backoff.give_up_seconds is None else loop.time() + backoff.give_up_seconds
         for wait in backoff.waits():
-            await asyncio.sleep(wait)
+            await asyncio.sleep(max(wait, retry_after))
             try:
                 return await self._connect()
             except (ConnectionLostError, RefusedError) as error:
@@ -321,6 +319,7 @@ class StreamConnection:
                     raise
                 if deadline is not None and loop.time() >= deadline:
                     raise ConnectionLostError(f"gave up after {backoff.give_up_seconds:g} s: {error}") from error
+                retry_after = (error.retry_after or 0.0) if isinstance(error, RefusedError) else 0.0
         raise AssertionError("waits never end")
 
 
@@ -368,14 +367,3 @@ def _start(options: dict[str, Any]) -> Start:
         return Start(**options)
     except TypeError as error:
         raise OptionError(f"no such stream: {error}") from error
-
-
-def _refused(error: InvalidStatus) -> RefusedError:
-    response = error.response
-    try:
-        said = json.loads(response.body or b"")["error"]
-        code, message = str(said["code"]), str(said["message"])
-    except (ValueError, KeyError, TypeError):
-        code, message = "refused", response.reason_phrase
-    retry_after = response.headers.get("Retry-After", "")
-    return RefusedError(response.status_code, code, message, float(retry_after) if retry_after.isdigit() else None)

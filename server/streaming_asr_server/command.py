@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from streaming_asr.errors import MissingExtraError
-from streaming_asr_server.settings import Settings, read_settings
+from streaming_asr_server.settings import Settings, read_settings, unknown_variables
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,10 @@ def serve(
     command line counts first, then the environment.
     """
     given = {name: value for name, value in locals().items() if name != "config"}
-    run_server(read_settings(given, environment=os.environ, file=config))
+    settings = read_settings(given, environment=os.environ, file=config)
+    for problem in unknown_variables(os.environ):
+        typer.echo(f"streaming-asr: {problem}", err=True)
+    run_server(settings)
 
 
 def create_key(
@@ -139,11 +142,20 @@ def run_server(settings: Settings) -> None:
 
     logs.configure(settings.log_level)
     keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
-    service = Service(settings, load=lambda: load_recognition(settings), keys=keys)
-    page = f"{'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}/"
+    page = f"{'https' if settings.tls_cert else 'http'}://{_shown_host(settings.host)}:{settings.port}/"
+    service = Service(
+        settings,
+        load=lambda: load_recognition(settings),
+        keys=keys,
+        announce=lambda: typer.echo(f"Live captions: {page}", err=settings.wyoming_stdio),
+    )
     logger.info("loading", extra={"page": page, "keys": keys is not None})
-    typer.echo(f"Live captions: {page}", err=settings.wyoming_stdio)
     run(create_application(service), service, settings)
+
+
+def _shown_host(host: str) -> str:
+    """A host as it stands in an address."""
+    return f"[{host}]" if ":" in host else host
 
 
 def load_recognition(settings: Settings) -> Any:

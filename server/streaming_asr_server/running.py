@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
+import ssl
 import time
 from contextlib import suppress
 from types import FrameType
@@ -13,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from streaming_asr.errors import OptionError
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings
 
@@ -73,10 +77,15 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A second signal does not wait any longer."""
         if self._deadline is not None:
+            logger.warning("open streams are ended now", extra={"streams": self._service.streams})
             super().handle_exit(sig, frame)
             return
         self._captured_signals.append(sig)
         self._service.drain()
+        if not self._service.idle:
+            message = "waiting for open streams; a second signal ends them"
+            extra = {"streams": self._service.streams, "seconds": self._grace_seconds}
+            logger.warning(message, extra=extra)
         self._deadline = time.monotonic() + self._grace_seconds
 
     async def on_tick(self, counter: int) -> bool:
@@ -120,8 +129,65 @@ def uvicorn_config(application: Starlette, settings: Settings) -> uvicorn.Config
 
 
 def run(application: Starlette, service: Service, settings: Settings) -> None:
-    """Serve until a signal comes. Raises what kept the recognizer from being loaded."""
+    """Serve until a signal comes.
+
+    Raises:
+        OptionError: the address cannot be listened on, or the files of TLS cannot be used.
+        Exception: what kept the recognizer from being loaded.
+    """
+    check_tls(settings)
+    listeners = listen(settings.host, settings.port)
     server = DrainingServer(uvicorn_config(application, settings), service, grace_seconds=settings.grace_seconds)
-    server.run()
+    try:
+        server.run(sockets=listeners)
+    finally:
+        for listener in listeners:
+            listener.close()
     if service.failure is not None:
         raise service.failure
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on every address of a host. Raises OptionError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise OptionError(f"host is {host!r}; it must be a name or an address of this machine ({error})") from error
+    addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    listeners: list[socket.socket] = []
+    try:
+        for family, address in addresses[:1] if port == 0 else addresses:
+            listeners.append(socket.create_server(address[:2], family=family))  # type: ignore[arg-type]
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        raise OptionError(_not_listening(host, port, error)) from error
+    return listeners
+
+
+def _not_listening(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use; stop what uses it, or choose another with --port"
+    if error.errno == errno.EACCES:
+        return f"port {port} of {host} is not allowed to this user; choose one over 1023 with --port"
+    return f"{host}:{port} cannot be listened on: {error.strerror or error}; host must be an address of this machine"
+
+
+def check_tls(settings: Settings) -> None:
+    """Raises OptionError if the certificate and its key cannot be used."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    for name in ("tls_cert", "tls_key"):
+        try:
+            getattr(settings, name).read_bytes()
+        except OSError as error:
+            raise OptionError(f"{name} {getattr(settings, name)} cannot be read: {error.strerror}") from error
+    try:
+        # Without a password given here, a protected key would be asked for on the terminal.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise OptionError(
+            f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key} do not belong together ({error}); tls_cert "
+            "must be a certificate chain, tls_key its private key without a password, both PEM"
+        ) from error

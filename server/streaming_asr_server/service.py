@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from streaming_asr.errors import StreamingAsrError
 from streaming_asr.events import Event, Partial
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr.protocol import Limits, ProtocolError
@@ -62,6 +63,8 @@ class Service:
     keys: ApiKeys | None = None
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
+    announce: Callable[[], None] = lambda: None
+    """Called once, when the server takes streams."""
     metrics: Metrics = field(default_factory=Metrics)
     failure: BaseException | None = None
     exit_requested: bool = False
@@ -143,6 +146,11 @@ class Service:
             warn()
 
     @property
+    def streams(self) -> int:
+        """Connections that are open."""
+        return len(self.connections)
+
+    @property
     def idle(self) -> bool:
         """Whether no connection is left."""
         return not self.connections
@@ -178,12 +186,17 @@ class Service:
                 maximum_waiting=self.settings.max_streams,
             )
             await recognition.warm_up()
+        except StreamingAsrError as error:
+            # Whoever runs the server says it in one line.
+            self.failure = error
+            raise
         except Exception as error:
             self.failure = error
             logger.exception("the recognizer cannot be loaded")
             raise
         self.admission.readiness = Readiness.READY
         logger.info("ready", extra={"model": recognition.name})
+        self.announce()
 
     def _session_rules(self) -> SessionRules:
         return SessionRules(

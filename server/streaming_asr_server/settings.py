@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from streaming_asr.errors import OptionError
 
 PREFIX: Final = "STREAMING_ASR_"
 """`max_streams` is `STREAMING_ASR_MAX_STREAMS` in the environment."""
+
+_OTHER_VARIABLES: Final = frozenset((f"{PREFIX}CONFIG", f"{PREFIX}API_KEY"))
+"""Of the command line: the settings file, and the key of the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,21 @@ def read_settings(given: Mapping[str, Any], *, environment: Mapping[str, str], f
             values[name] = _converted(name, text, hints)
     values |= {name: _converted(name, value, hints) for name, value in given.items() if value is not None}
     return Settings(**values)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with variables that look like options and are none, a sentence each.
+
+    They are no errors: an orchestrator sets some of its own, like `STREAMING_ASR_SERVICE_HOST`.
+    """
+    known = {PREFIX + name.upper() for name in get_type_hints(Settings)} | _OTHER_VARIABLES
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    return [f"{name} is no option and changes nothing{_suggestion(name, known)}" for name in unknown]
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:

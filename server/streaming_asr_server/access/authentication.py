@@ -20,6 +20,7 @@ TOKEN_SUBPROTOCOL: Final = "token."
 """A browser cannot set headers: it offers its key or token as a subprotocol with this beginning."""
 
 _MAXIMUM_TOKENS: Final = 10_000
+_KEY_HEADERS: Final = ("x-api-key", "api-key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +122,13 @@ class BrowserTokens:
 
 
 def presented_key(headers: Mapping[str, str], query: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:
-    """The key or token that a caller shows: `Authorization`, a subprotocol, or the query, in this order."""
+    """The key or token that a caller shows: `Authorization`, `X-API-Key`, a subprotocol, the query; in this order."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() in ("bearer", "token") and value.strip():
         return value.strip()
+    for name in _KEY_HEADERS:
+        if headers.get(name):
+            return headers[name].strip()
     for offered in subprotocols:
         if offered.startswith(TOKEN_SUBPROTOCOL):
             return offered.removeprefix(TOKEN_SUBPROTOCOL)

@@ -7,6 +7,7 @@ States of the connection, and what each message of the client does in them:
 | open    | recognized | flushed, answered     | applied, answered  | nothing   | flush, closing | `Error`    |
 | closing | dropped    | dropped               | dropped            | dropped   | dropped        | dropped    |
 
+An empty binary message behind audio is a `CloseStream`: clients exist that end in this way; before audio it is nothing.
 After the flush comes the `Metadata`, then the close, with 1000. `IDLE_SECONDS` without any message end the connection
 with 1011, other faults with what `_CLOSE_CODES` says.
 """
@@ -81,6 +82,7 @@ class DeepgramCodec:
         self._channels: list[_Channel] = [_Channel(number) for number in range(known)]
         self._hash: Final = hashlib.sha256()
         self._open = False
+        self._has_audio = False
         self._closing = False
 
     def greeting(self) -> Sequence[Outgoing]:
@@ -99,20 +101,26 @@ class DeepgramCodec:
 
     def _understood(self, message: PushAudio | ClientMessage) -> Sequence[Action]:
         match message:
+            case PushAudio(data=b""):
+                return self._close() if self._has_audio else []
             case PushAudio(data=data):
+                self._has_audio = True
                 self._hash.update(data)
-                return [message] if data else []
+                return [message]
             case KeepAlive():
                 return []
             case FinalizeRequest(channel=channel):
                 return self._finalize(channel)
             case CloseStream():
-                self._closing = True
-                return [EndStream()]
+                return self._close()
             case Configure(keyterms=keyterms):
                 return self._configure(keyterms)
             case Unreadable(text=text, problem=problem):
                 return [Send(messages.error("SchemaError", problem, text))]
+
+    def _close(self) -> Sequence[Action]:
+        self._closing = True
+        return [EndStream()]
 
     def _finalize(self, channel: int | None) -> Sequence[Action]:
         if channel is not None and channel >= len(self._channels):

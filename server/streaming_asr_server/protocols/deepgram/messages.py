@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from streaming_asr.events import Alternative, Word
 from streaming_asr_server.adapter.interface import PushAudio
@@ -43,13 +43,18 @@ class Unreadable:
     problem: str
 
 
+_LONGEST_CLOSE: Final = 64
+
 ClientMessage: TypeAlias = KeepAlive | FinalizeRequest | CloseStream | Configure | Unreadable
 
 
 def read(raw: str | bytes) -> PushAudio | ClientMessage:
-    """One frame of the client: binary is audio, text is a JSON object with a `type`."""
+    """One frame of the client: binary is audio, text is a JSON object with a `type`.
+
+    Clients exist that send their `CloseStream` as binary.
+    """
     if isinstance(raw, bytes):
-        return PushAudio(raw)
+        return _binary(raw)
     try:
         fields = json.loads(raw)
     except (ValueError, RecursionError):
@@ -67,6 +72,17 @@ def read(raw: str | bytes) -> PushAudio | ClientMessage:
             return _configure(raw, fields.get("keyterms"))
         case _:
             return Unreadable(raw, f"the type is {kind!r}; it must be KeepAlive, Finalize, CloseStream or Configure")
+
+
+def _binary(raw: bytes) -> PushAudio | CloseStream:
+    if len(raw) <= _LONGEST_CLOSE and raw.lstrip().startswith(b"{"):
+        try:
+            fields = json.loads(raw)
+        except ValueError:
+            return PushAudio(raw)
+        if isinstance(fields, dict) and fields.get("type") == "CloseStream":
+            return CloseStream()
+    return PushAudio(raw)
 
 
 def _configure(raw: str, keyterms: object) -> Configure | Unreadable:

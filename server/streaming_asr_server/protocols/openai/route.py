@@ -130,7 +130,7 @@ def _presented(connection: HTTPConnection) -> str | None:
             if offered.startswith(prefix):
                 return str(offered.removeprefix(prefix))
     headers, query = connection.headers, connection.query_params
-    return presented_key(headers, query) or headers.get("x-api-key") or headers.get("api-key") or query.get("api_key")
+    return presented_key(headers, query) or query.get("api_key")
 
 
 def _settings(service: Service, client_secrets: ClientSecrets, connection: HTTPConnection) -> SessionSettings:

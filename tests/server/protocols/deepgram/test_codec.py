@@ -266,10 +266,17 @@ def test_silence_of_the_client_ends_the_connection() -> None:
     assert len(IDLE_REASON.encode()) <= 123, "a close reason has at most 123 bytes"
 
 
-def test_an_empty_binary_message_is_not_the_end() -> None:
+def test_an_empty_binary_message_is_the_end_of_audio_and_nothing_before_audio() -> None:
     made = codec()
     assert say(made, b"") == []
     assert say(made, b"\0\0") == [PushAudio(b"\0\0")]
+    assert say(made, b"") == [EndStream()]
+
+
+def test_a_close_stream_may_come_as_binary_and_audio_that_looks_like_json_is_audio() -> None:
+    assert say(codec(), b'{"type": "CloseStream"}')[-1] == EndStream()
+    assert say(codec(), b'{"type": "Close')[-1] == PushAudio(b'{"type": "Close')
+    assert say(codec(), b'{"type": "KeepAlive"}')[-1] == PushAudio(b'{"type": "KeepAlive"}')
 
 
 @pytest.mark.parametrize(

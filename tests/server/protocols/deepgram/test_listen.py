@@ -204,6 +204,14 @@ async def test_audio_that_cannot_be_decoded_ends_with_1008(query: str, message: 
     assert messages[-1]["type"] == "Error"
 
 
+@pytest.mark.parametrize("end", [b"", b'{"type": "CloseStream"}'])
+async def test_clients_that_end_in_binary_get_their_last_words(end: bytes) -> None:
+    async with listening(RAW) as websocket:
+        await say(websocket, PCM, end)
+        messages, code, _ = await hear_out(websocket)
+    assert (transcripts(messages)[-1], messages[-1]["type"], code) == ("w400", "Metadata", 1000)
+
+
 async def test_channels_are_recognized_apart() -> None:
     left, right = tone_words(SAID), tone_words([500, 600, 0, 0, 0, 0, 700, 0])
     both = linear16(np.stack([left, right], axis=1).reshape(-1))
@@ -333,7 +341,6 @@ async def test_any_sequence_of_messages_ends_in_the_summary() -> None:
         "KeepAlive",
         "Finalize",
         "nonsense",
-        b"",
         b"\0",
         PCM[:3_201],
         PCM[:6_400],
