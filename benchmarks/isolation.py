@@ -79,7 +79,7 @@ async def measure_isolation(
     print(f"the message: {len(flac)} bytes, {dense_seconds:.0f} s of audio", flush=True)
     before = await measured(server, others)
     print(f"others alone:     {before.line}", flush=True)
-    attacks = [lambda attack=attack: attack(server.url, flac) for attack in ATTACKS.values()]  # type: ignore[misc]
+    attacks = [lambda attack=attack: attack(server.url, flac) for attack in ATTACKS.values()]
     tasks = [asyncio.create_task(again_and_again(attack)) for attack in attacks]
     tasks.append(asyncio.create_task(again_and_again(lambda: attack_wyoming(wyoming_port, flac))))
     during = await measured(server, others)

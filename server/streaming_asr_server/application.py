@@ -18,9 +18,10 @@ from streaming_asr.protocol import PATH
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.connection.endpoints import http_route, websocket_route
 from streaming_asr_server.connection.serving import caller, check_origin, refusal_response, serve_native
+from streaming_asr_server.connection.unknown import unknown_routes
 from streaming_asr_server.metrics import CONTENT_TYPE
 from streaming_asr_server.pages import pages
-from streaming_asr_server.protocols.routes import Protocols
+from streaming_asr_server.protocols.routes import Protocols, denial_for
 from streaming_asr_server.service import Service
 
 
@@ -48,6 +49,9 @@ def create_application(service: Service, *, web: Path | None = None) -> Starlett
         http_route("/v1/info", partial(show_info, service)),
         http_route("/metrics", partial(show_metrics, service)),
         *protocols.routes(),
+    ]
+    routes += [
+        *unknown_routes(tuple(routes), denial_for),
         *pages(web),
     ]
     return Starlette(routes=routes, lifespan=lifespan, middleware=_cross_origin(service.settings.allow_origin))
@@ -57,7 +61,7 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
     """Lets pages of other origins read answers in HTTP, where these may connect at all."""
     if not origins:
         return []
-    headers, methods = ["Authorization", "Content-Type"], ["GET", "POST", "DELETE"]
+    headers, methods = ["Authorization", "Content-Type", "X-API-Key"], ["GET", "POST", "DELETE"]
     return [Middleware(CORSMiddleware, allow_origins=origins, allow_methods=methods, allow_headers=headers)]
 
 

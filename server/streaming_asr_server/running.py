@@ -157,7 +157,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     listeners: list[socket.socket] = []
     try:
         for family, address in addresses[:1] if port == 0 else addresses:
-            listeners.append(socket.create_server(address[:2], family=family))  # type: ignore[arg-type]
+            listeners.append(socket.create_server(address[:2], family=family))
     except OSError as error:
         for listener in listeners:
             listener.close()

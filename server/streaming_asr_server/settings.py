@@ -15,7 +15,7 @@ from streaming_asr.errors import OptionError
 PREFIX: Final = "STREAMING_ASR_"
 """`max_streams` is `STREAMING_ASR_MAX_STREAMS` in the environment."""
 
-_OTHER_VARIABLES: Final = frozenset((f"{PREFIX}CONFIG", f"{PREFIX}API_KEY"))
+_OTHER_VARIABLES: Final = frozenset(("CONFIG", "API_KEY"))
 """Of the command line: the settings file, and the key of the client."""
 
 
@@ -122,14 +122,15 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
     They are no errors: an orchestrator sets some of its own, like `STREAMING_ASR_SERVICE_HOST`.
     """
-    known = {PREFIX + name.upper() for name in get_type_hints(Settings)} | _OTHER_VARIABLES
-    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
-    return [f"{name} is no option and changes nothing{_suggestion(name, known)}" for name in unknown]
+    known = {name.upper() for name in get_type_hints(Settings)} | _OTHER_VARIABLES
+    given = (name.removeprefix(PREFIX) for name in environment if name.startswith(PREFIX))
+    unknown = sorted(name for name in given if name not in known)
+    return [f"{PREFIX}{name} is no option and changes nothing{_suggestion(name, known)}" for name in unknown]
 
 
 def _suggestion(name: str, known: set[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {PREFIX}{close[0]}?" if close else ""
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:

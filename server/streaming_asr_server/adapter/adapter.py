@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.protocol import ErrorCode, ProtocolError, Start, Update
+from streaming_asr.text import FormatOptions
 from streaming_asr_server.adapter.interface import (
     Action,
     CodecFailure,
@@ -109,7 +110,9 @@ def _session(wanted: OpenStream) -> OpenSession:
         endpoint={} if wanted.silence_ms is None else {"trailing_silence_ms": wanted.silence_ms},
         partials=wanted.partials,
         alternatives=wanted.alternatives,
+        formatted=wanted.formatted is not False,
     )
     # Clients exist that declare raw samples and send a file.
     raw = wanted.audio.bytes_per_second is not None
-    return OpenSession(start, replace(wanted.audio, detect=raw))
+    formatted = wanted.formatted if isinstance(wanted.formatted, FormatOptions) else None
+    return OpenSession(start, replace(wanted.audio, detect=raw), formatted)

@@ -15,6 +15,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from streaming_asr.decoding import DEFAULT_WEIGHT
 from streaming_asr.events import Event
+from streaming_asr.text import FormatOptions
 from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.sessions.decoding import AudioFormat
 from streaming_asr_server.sessions.messages import EndStream, EndUtterance, PushAudio
@@ -54,6 +55,8 @@ class OpenStream:
     language: str | None = None
     alternatives: int = 1
     partials: bool = True
+    formatted: FormatOptions | bool = True
+    """Whether words come with marks, capitals and figures too, and with which of them."""
 
 
 @dataclass(frozen=True, slots=True)

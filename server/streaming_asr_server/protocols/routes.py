@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -12,14 +13,19 @@ from starlette.routing import BaseRoute
 
 from streaming_asr.errors import OptionError
 from streaming_asr_server.connection.endpoints import http_route, websocket_route
+from streaming_asr_server.connection.serving import Deny, refusal_response
 from streaming_asr_server.protocols.audience.route import AudienceEndpoint
+from streaming_asr_server.protocols.deepgram.prerecorded import transcribe_recording
+from streaming_asr_server.protocols.deepgram.route import denial as deepgram_denial
 from streaming_asr_server.protocols.deepgram.route import serve_deepgram
 from streaming_asr_server.protocols.openai.client_secrets import ClientSecrets
+from streaming_asr_server.protocols.openai.models import list_models, show_model
 from streaming_asr_server.protocols.openai.route import (
     create_client_secret,
     create_transcription_session,
     serve_realtime,
 )
+from streaming_asr_server.protocols.openai.route import denial as openai_denial
 from streaming_asr_server.protocols.openai.transcriptions import transcribe
 from streaming_asr_server.protocols.twilio.route import TwilioEndpoint, serve_subscriber
 from streaming_asr_server.protocols.twilio.subscribers import Subscribers
@@ -30,6 +36,8 @@ from streaming_asr_server.protocols.wyoming.server import serve_standard_streams
 from streaming_asr_server.service import Service
 
 _SUBSCRIBERS_PER_STREAM: Final = 4
+_OF_DEEPGRAM: Final = ("/v1/listen", "/v2/listen", "/v1/projects", "/v1/auth", "/v1/speak", "/v1/read")
+_OUR_OWN: Final = ("/v1/stream", "/v1/tokens", "/v1/info", "/v1/audiences", "/v1/twilio", "/v1/vosk")
 
 
 class Protocols:
@@ -45,6 +53,7 @@ class Protocols:
         if settings.wyoming_zeroconf is not None:
             check_zeroconf()
         self._service = service
+        self._created = int(service.now())
         self._subscribers = Subscribers(maximum=_SUBSCRIBERS_PER_STREAM * settings.max_streams)
         self._webhook: Webhook | None = None
         if settings.webhook_url is not None:
@@ -57,7 +66,10 @@ class Protocols:
         return [*audience.routes(), *self._deepgram(), *self._openai(), *self._twilio(), self._vosk()]
 
     def _deepgram(self) -> list[BaseRoute]:
-        return [websocket_route("/v1/listen", partial(serve_deepgram, self._service))]
+        return [
+            websocket_route("/v1/listen", partial(serve_deepgram, self._service)),
+            http_route("/v1/listen", partial(transcribe_recording, self._service), "POST"),
+        ]
 
     def _openai(self) -> list[BaseRoute]:
         service = self._service
@@ -69,6 +81,8 @@ class Protocols:
             http_route("/v1/realtime/client_secrets", sell_ga, "POST"),
             http_route("/v1/realtime/transcription_sessions", sell_beta, "POST"),
             http_route("/v1/audio/transcriptions", partial(transcribe, service), "POST"),
+            http_route("/v1/models", partial(list_models, service, self._created)),
+            http_route("/v1/models/{name:path}", partial(show_model, service, self._created)),
         ]
 
     def _twilio(self) -> list[BaseRoute]:
@@ -105,6 +119,15 @@ class Protocols:
                 await stack.enter_async_context(announced(settings.wyoming_zeroconf, settings.host, port))
         if settings.wyoming_stdio:
             await stack.enter_async_context(_standard_streams(service))
+
+
+def denial_for(path: str) -> Deny:
+    """How the interface that a path belongs to writes a refusal."""
+    if path.startswith(_OF_DEEPGRAM):
+        return lambda refusal: deepgram_denial(refusal, str(uuid.uuid4()))
+    if path.startswith("/v1/") and not path.startswith(_OUR_OWN):
+        return openai_denial
+    return refusal_response
 
 
 @asynccontextmanager

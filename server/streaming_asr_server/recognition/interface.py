@@ -12,6 +12,7 @@ from typing import Protocol
 from streaming_asr.audio.samples import Samples
 from streaming_asr.events import Event
 from streaming_asr.protocol import EndpointRules, Start, Update
+from streaming_asr.text import FormatOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,18 @@ class Recognition(Protocol):
     async def warm_up(self) -> None:
         """Make the first stream as fast as the next ones."""
 
-    def open(self, start: Start, *, first_sample: int = 0, first_utterance: int = 0) -> RecognitionStream:
-        """A new stream for one channel, whose clock begins at `first_sample` (16 kHz). Raises OptionError."""
+    def open(
+        self,
+        start: Start,
+        *,
+        formatted: FormatOptions | None = None,
+        first_sample: int = 0,
+        first_utterance: int = 0,
+    ) -> RecognitionStream:
+        """A new stream for one channel, whose clock begins at `first_sample` (16 kHz). Raises OptionError.
+
+        `formatted` says how words are formatted where `start` wants that.
+        """
 
     def close(self) -> None:
         """End what runs in the background."""

@@ -18,6 +18,7 @@ from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.events import Event
 from streaming_asr.protocol import EndpointRules, Hotwords, Stability, Start, Update
 from streaming_asr.recognizer import Recognizer, Stream
+from streaming_asr.text import FormatOptions
 from streaming_asr_server.recognition.interface import Load
 
 AGREEMENT_DELAY_MS: Final[Mapping[Stability, float | None]] = MappingProxyType(
@@ -102,7 +103,14 @@ class ModelRecognition:
         stream = self.recognizer.stream(sample_rate=SAMPLE_RATE, gate=GateOptions(enabled=False), **self._options)
         await _results([*stream.submit(silence), stream.submit_finish()])
 
-    def open(self, start: Start, *, first_sample: int = 0, first_utterance: int = 0) -> ModelStream:
+    def open(
+        self,
+        start: Start,
+        *,
+        formatted: FormatOptions | None = None,
+        first_sample: int = 0,
+        first_utterance: int = 0,
+    ) -> ModelStream:
         stream = self.recognizer.stream(
             sample_rate=SAMPLE_RATE,
             language=start.language,
@@ -112,7 +120,7 @@ class ModelRecognition:
             partials=start.partials,
             partial_interval_ms=start.partial_interval_ms,
             alternatives=start.alternatives,
-            formatted=start.formatted,
+            formatted=start.formatted and (formatted or True),
             first_sample=first_sample,
             first_utterance=first_utterance,
             **self._options,

@@ -18,6 +18,7 @@ from streaming_asr.errors import OptionError, StreamClosedError
 from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr.protocol import EndpointRules, Start, Update
+from streaming_asr.text import FormatOptions
 from streaming_asr_server.recognition.interface import Load
 
 BLOCK: Final = SAMPLE_RATE // 10
@@ -137,7 +138,14 @@ class ScriptedRecognition:
     async def warm_up(self) -> None:
         await asyncio.sleep(0)
 
-    def open(self, start: Start, *, first_sample: int = 0, first_utterance: int = 0) -> ScriptedStream:
+    def open(
+        self,
+        start: Start,
+        *,
+        formatted: FormatOptions | None = None,
+        first_sample: int = 0,
+        first_utterance: int = 0,
+    ) -> ScriptedStream:
         if start.language not in (None, *self.languages):
             raise OptionError(f"language is {start.language!r}; this model knows {', '.join(self.languages)}")
         stream = ScriptedStream(start, first_sample, first_utterance, lambda: self.delay)

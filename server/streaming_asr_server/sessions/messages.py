@@ -6,15 +6,21 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streaming_asr.protocol import Start, Update
+from streaming_asr.text import FormatOptions
 from streaming_asr_server.sessions.decoding import AudioFormat
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """Open or resume a session; `audio` None is what `start` declares, else it says what the audio really is."""
+    """Open or resume a session.
+
+    `audio` None is what `start` declares, else it says what the audio really is. `formatted` says how words are
+    formatted where `start` wants that; None is the usual way.
+    """
 
     start: Start
     audio: AudioFormat | None = None
+    formatted: FormatOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)

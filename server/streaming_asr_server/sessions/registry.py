@@ -111,7 +111,12 @@ class SessionRegistry:
         if position is None:
             raise ProtocolError("bad_option", f"resume.acknowledged is {first_sample}; that was never acknowledged")
         session = ServerSession(
-            partial(self._recognition.open, first_sample=position, first_utterance=first_utterance),
+            partial(
+                self._recognition.open,
+                formatted=wanted.formatted,
+                first_sample=position,
+                first_utterance=first_utterance,
+            ),
             wanted,
             owner=owner,
             meter=meter,

@@ -161,7 +161,7 @@ class DeepgramCodec:
         state.has_words = bool(partial.words)
         actions = self._gap_before(state, partial.words)
         if self._listen.interim and partial.text:
-            said = Alternative(partial.text, 0.0, partial.words)
+            said = Alternative(partial.readable.text, 0.0, partial.readable.words)
             text = messages.results(
                 self._request, self._span(state, partial.start, partial.end), [said], is_final=False
             )
@@ -170,7 +170,8 @@ class DeepgramCodec:
 
     def _final(self, state: _Channel, final: FinalEvent) -> Sequence[Outgoing]:
         actions = self._gap_before(state, final.words)
-        said = [Alternative(final.text, 0.0, final.words), *final.alternatives[1 : self._listen.alternatives]]
+        best = Alternative(final.readable.text, 0.0, final.readable.words)
+        said = [best, *final.alternatives[1 : self._listen.alternatives]]
         actions.append(self._settle(state, said, final.start, final.end, final.reason))
         state.utterance, state.has_words = final.utterance, False
         if final.words:

@@ -44,6 +44,7 @@ class Unreadable:
 
 
 _LONGEST_CLOSE: Final = 64
+_MARKS: Final = ".,?!"
 
 ClientMessage: TypeAlias = KeepAlive | FinalizeRequest | CloseStream | Configure | Unreadable
 
@@ -133,12 +134,12 @@ def results(
         {
             "type": "Results",
             "channel_index": [span.channel, span.channels],
-            "duration": _seconds(max(span.end - span.start, 0.0)),
-            "start": _seconds(span.start),
+            "duration": rounded(max(span.end - span.start, 0.0)),
+            "start": rounded(span.start),
             "is_final": is_final,
             "speech_final": speech_final,
             "from_finalize": from_finalize,
-            "channel": {"alternatives": [_alternative(one) for one in alternatives] or [_alternative(None)]},
+            "channel": {"alternatives": [alternative(one) for one in alternatives] or [alternative(None)]},
             "metadata": {
                 "request_id": request.request_id,
                 "model_info": request.model_info(),
@@ -150,12 +151,12 @@ def results(
 
 def speech_started(channel: int, channels: int, timestamp: float) -> str:
     """Speech was found."""
-    return _json({"type": "SpeechStarted", "channel": [channel, channels], "timestamp": _seconds(timestamp)})
+    return _json({"type": "SpeechStarted", "channel": [channel, channels], "timestamp": rounded(timestamp)})
 
 
 def utterance_end(channel: int, channels: int, last_word_end: float) -> str:
     """No word has followed for so long as the client asked to be told."""
-    return _json({"type": "UtteranceEnd", "channel": [channel, channels], "last_word_end": _seconds(last_word_end)})
+    return _json({"type": "UtteranceEnd", "channel": [channel, channels], "last_word_end": rounded(last_word_end)})
 
 
 def metadata(request: Request, *, sha256: str, duration: float, channels: int) -> str:
@@ -167,7 +168,7 @@ def metadata(request: Request, *, sha256: str, duration: float, channels: int) -
             "request_id": request.request_id,
             "sha256": sha256,
             "created": request.created,
-            "duration": _seconds(duration),
+            "duration": rounded(duration),
             "channels": channels,
             "models": [request.model_uuid],
             "model_info": {request.model_uuid: request.model_info()},
@@ -193,7 +194,8 @@ def error(variant: str, description: str, message: str = "") -> str:
     return _json({"type": "Error", "variant": variant, "description": description, "message": message})
 
 
-def _alternative(one: Alternative | None) -> dict[str, Any]:
+def alternative(one: Alternative | None) -> dict[str, Any]:
+    """One reading of a stretch of audio; None is nothing at all."""
     if one is None:
         return {"transcript": "", "confidence": 0.0, "words": []}
     words = [_word(word) for word in one.words]
@@ -203,15 +205,21 @@ def _alternative(one: Alternative | None) -> dict[str, Any]:
 
 def _word(word: Word) -> dict[str, Any]:
     return {
-        "word": word.text,
-        "start": _seconds(word.start),
-        "end": _seconds(word.end),
+        "word": bare(word.text),
+        "start": rounded(word.start),
+        "end": rounded(word.end),
         "confidence": round(word.confidence, 4),
         "punctuated_word": word.text,
     }
 
 
-def _seconds(value: float) -> float:
+def bare(text: str) -> str:
+    """A word without its capitals and the marks around it."""
+    return text.strip(_MARKS).lower() or text
+
+
+def rounded(value: float) -> float:
+    """Seconds to the millisecond."""
     return round(value, 3)
 
 

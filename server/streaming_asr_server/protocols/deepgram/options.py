@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from streaming_asr.audio.input import InputEncoding
+from streaming_asr.text import FormatOptions
 from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat, OpenStream
 
 MAXIMUM_BOOST: Final = 2.5
@@ -46,6 +47,11 @@ _USED: Final = frozenset(
         "keywords",
         "keyterm",
         "alternatives",
+        "punctuate",
+        "smart_format",
+        "numerals",
+        "paragraphs",
+        "utterances",
     )
 )
 _HARMLESS: Final = frozenset(("tag", "extra", "version", "mip_opt_out", "no_delay", "token", "access_token"))
@@ -75,6 +81,10 @@ class Listen:
     alternatives: int = 1
     keywords: Mapping[str, float] = field(default_factory=dict)
     keyterms: tuple[str, ...] = ()
+    formatted: FormatOptions | Literal[False] = False
+    """What is done to words for those who read."""
+    paragraphs: bool = False
+    utterances: bool = False
     ignored: tuple[str, ...] = ()
     """Names of parameters that changed nothing, sorted."""
 
@@ -91,6 +101,7 @@ class Listen:
             language=self.language,
             alternatives=self.alternatives,
             partials=self.interim or self.utterance_end_ms is not None,
+            formatted=self.formatted,
         )
 
 
@@ -115,8 +126,19 @@ def parse(query: Iterable[tuple[str, str]]) -> Listen:
         alternatives=min(max(_whole(first.get("alternatives")) or 1, 1), 10),
         keywords=_keywords(value for name, value in pairs if name == "keywords"),
         keyterms=tuple(dict.fromkeys(v.strip() for n, v in pairs if n == "keyterm" and v.strip()))[:MAXIMUM_TERMS],
+        formatted=_formatted(first),
+        paragraphs=_true(first.get("paragraphs")) or _true(first.get("smart_format")),
+        utterances=_true(first.get("utterances")),
         ignored=tuple(sorted({name for name, value in pairs if name not in _USED | _HARMLESS and not _off(value)})),
     )
+
+
+def _formatted(first: Mapping[str, str]) -> FormatOptions | Literal[False]:
+    smart = _true(first.get("smart_format"))
+    # Paragraphs are made of sentences, which need marks.
+    punctuate = smart or _true(first.get("punctuate")) or _true(first.get("paragraphs"))
+    numbers = smart or _true(first.get("numerals"))
+    return FormatOptions(punctuate=punctuate, numbers=numbers) if punctuate or numbers else False
 
 
 def _audio(first: Mapping[str, str]) -> AudioFormat:

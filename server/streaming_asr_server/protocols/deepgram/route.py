@@ -33,7 +33,7 @@ async def serve_deepgram(service: Service, websocket: WebSocket) -> None:
 
     async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
         listen = _listen(service, websocket)
-        request = _request(service, request_id)
+        request = describe(service, request_id)
         scheme, _ = _offered(websocket.scope.get("subprotocols", ()))
         transport = await accept(service, websocket, subprotocol=scheme, headers=_headers(request, listen))
         rules = replace(connection_rules(service.settings), start_seconds=IDLE_SECONDS, idle_seconds=IDLE_SECONDS)
@@ -74,7 +74,8 @@ def _listen(service: Service, websocket: WebSocket) -> Listen:
     return listen
 
 
-def _request(service: Service, request_id: str) -> Request:
+def describe(service: Service, request_id: str) -> Request:
+    """What answers repeat about their request. Raises Refusal while the model is being loaded."""
     created = datetime.fromtimestamp(service.now(), UTC).isoformat(timespec="milliseconds")
     name = service.recognition.name
     model = str(uuid.uuid5(uuid.NAMESPACE_URL, f"streaming-asr:{name}"))

@@ -194,7 +194,8 @@ class OpenAICodec:
                 return self._speech_started(time)
             case Partial():
                 item = self._current()
-                return self._grow(item, _joined(item.text, event.committed), [*item.words, *event.words])
+                said = event.readable
+                return self._grow(item, _joined(item.text, said.committed), [*item.words, *said.words])
             case FinalEvent():
                 return self._final(event)
             case SpeechEnded(time=time):
@@ -211,8 +212,8 @@ class OpenAICodec:
 
     def _final(self, final: FinalEvent) -> Sequence[Outgoing]:
         item = self._current()
-        item.finals.append(final.text)
-        item.words.extend(final.words)
+        item.finals.append(final.readable.text)
+        item.words.extend(final.readable.words)
         return self._grow(item, item.text, item.words)
 
     def _grow(self, item: _Item, text: str, words: Sequence[Word]) -> Sequence[Outgoing]:

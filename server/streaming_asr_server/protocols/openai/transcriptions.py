@@ -2,111 +2,99 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import json
 import math
-import shutil
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import Message
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
-from streaming_asr.audio.input import AudioInput
-from streaming_asr.audio.samples import Samples, seconds
-from streaming_asr.audio.sources import FileSource
 from streaming_asr.errors import AudioError, OptionError
-from streaming_asr.events import Event
+from streaming_asr.events import Event, Partial
 from streaming_asr.events import Final as FinalEvent
-from streaming_asr.exports import export
 from streaming_asr.protocol import ProtocolError, Start
+from streaming_asr.transcript import Transcript
 from streaming_asr_server.access.admission import Refusal
-from streaming_asr_server.connection.serving import caller, check_origin, refusal_response
-from streaming_asr_server.service import KeyMeter, Service
-
-logger = logging.getLogger(__name__)
+from streaming_asr_server.adapter.recordings import Recognized, Recording, on_disk, recognize
+from streaming_asr_server.connection.serving import caller, check_origin
+from streaming_asr_server.protocols.openai.route import denial
+from streaming_asr_server.service import Service
 
 ResponseFormat: TypeAlias = Literal["json", "verbose_json", "text", "srt", "vtt"]
 
-_PIECE_MS: Final = 1_000
+_GRANULARITIES: Final = ("word", "segment")
 _MAXIMUM_FIELDS: Final = 32
+_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Options:
     """What a request asks for; fields that this server has no use for (`model`, `prompt`, …) are passed over."""
 
     response_format: ResponseFormat
     language: str | None
     words: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """What a file says; `duration` in seconds."""
-
-    finals: Sequence[FinalEvent]
-    duration: float
-
-    @property
-    def text(self) -> str:
-        return " ".join(final.text for final in self.finals)
+    stream: bool
 
 
 async def transcribe(service: Service, request: Request) -> Response:
     """Answer one upload. If the client goes away, the work ends at the next second of audio."""
     try:
-        check_origin(service, request)
-        principal = caller(service, request)
-        with service.admission.stream(principal):
-            async with _upload(request, service.settings.upload_bytes) as (form, path):
-                wish = _wish(form)
-                transcript = await _recognize(service, request, path, wish, service.meter(principal))
-        response = _response(transcript, wish)
-    except Refusal as refusal:
-        response = refusal_response(refusal)
-    except ProtocolError as error:
-        response = _error(429, str(error), error.code)
-    except (AudioError, OptionError) as error:
-        response = _error(400, str(error), "invalid_request")
+        response = await _answer(service, request)
+    except (Refusal, ProtocolError, AudioError, OptionError) as error:
+        response = denial(_refusal(error))
     service.metrics.requests.labels(str(response.status_code)).inc()
     return response
 
 
-@asynccontextmanager
-async def _upload(request: Request, limit: int) -> AsyncIterator[tuple[FormData, Path]]:
-    """The form, and its file on disk for as long as the context lasts; memory does not grow with the file."""
-    limited = Request(request.scope, _limited(request, limit))
+async def _answer(service: Service, request: Request) -> Response:
+    async with AsyncExitStack() as stack:
+        check_origin(service, request)
+        principal = caller(service, request)
+        stack.enter_context(service.admission.stream(principal))
+        form, recording = await _upload(request, service.settings.upload_bytes, stack)
+        options = _options(form)
+        start = Start(language=options.language, partials=options.stream)
+        meter, gone = service.meter(principal), request.is_disconnected
+        pieces = recognize(service, recording, start, meter=meter, gone=gone)
+        await stack.enter_async_context(aclosing(pieces))
+        # What cannot be recognized shall be an error of HTTP, also where the answer comes in pieces.
+        first = await anext(pieces)
+        if options.stream:
+            return EventStream(_deltas(first, pieces), stack.pop_all())
+        transcript = await _transcript(first, pieces)
+        languages = service.recognition.languages
+        language = options.language or (languages[0] if len(languages) == 1 else "")
+        return _response(transcript, options, language)
+
+
+async def _upload(request: Request, limit: int, stack: AsyncExitStack) -> tuple[FormData, Recording]:
+    """The form, and its file on disk for as long as the stack lasts."""
+    body = Request(request.scope, _limited(request, limit))
     try:
-        form = await limited.form(max_files=1, max_fields=_MAXIMUM_FIELDS)
+        form = await body.form(max_files=1, max_fields=_MAXIMUM_FIELDS)
     except HTTPException as error:
         raise OptionError(f"the form cannot be read: {error.detail}") from error
-    try:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise OptionError("the form has no file in its field 'file'")
-        with TemporaryDirectory(prefix="streaming-asr-") as folder:
-            path = Path(folder) / f"upload{Path(file.filename or '').suffix[:10]}"
-            await asyncio.to_thread(_copy, file, path)
-            yield form, path
-    finally:
-        await form.close()
+    stack.push_async_callback(form.close)
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise OptionError("the form has no file in its field 'file'")
+    return form, await stack.enter_async_context(on_disk(_pieces(file), file.filename or ""))
 
 
-def _copy(file: UploadFile, path: Path) -> None:
-    with path.open("wb") as target:
-        shutil.copyfileobj(file.file, target)
+async def _pieces(file: UploadFile) -> AsyncIterator[bytes]:
+    while piece := await file.read(_READ_BYTES):
+        yield piece
 
 
-def _limited(request: Request, limit: int) -> Any:
+def _limited(request: Request, limit: int) -> Receive:
     """The request's body, refused as soon as it is longer than the limit, whatever its header says."""
     taken = 0
 
@@ -121,107 +109,160 @@ def _limited(request: Request, limit: int) -> Any:
     return receive
 
 
-def _wish(form: FormData) -> Wish:
+def _options(form: FormData) -> Options:
     response_format = str(form.get("response_format") or "json")
     if response_format not in get_args(ResponseFormat):
         wanted = ", ".join(get_args(ResponseFormat))
         raise OptionError(f"response_format is {response_format!r:.60}; it must be one of {wanted}")
-    if str(form.get("stream", "false")).lower() in ("true", "1"):
-        raise OptionError("stream is true; this route answers when the whole file is done, /v1/stream streams")
-    granularities = [str(value) for value in form.getlist("timestamp_granularities[]")]
+    stream = str(form.get("stream", "false")).lower() in ("true", "1")
+    if stream and response_format not in ("json", "text"):
+        raise OptionError(f"response_format is {response_format!r}; with stream it must be json or text")
     language = str(form.get("language") or "") or None
-    return Wish(response_format, language, "word" in granularities)  # type: ignore[arg-type]
+    return Options(cast(ResponseFormat, response_format), language, "word" in _granularities(form), stream)
 
 
-async def _recognize(service: Service, request: Request, path: Path, wish: Wish, meter: KeyMeter) -> Transcript:
-    """Run a file through a stream of its own, as fast as it goes."""
-    events: list[Event] = []
-    position = 0
-    source = await asyncio.to_thread(FileSource, path, piece_ms=_PIECE_MS)
-    with source:
-        stream = service.recognition.open(Start(language=wish.language, partials=False))
-        try:
-            pieces = _decoded(source)
-            while (samples := await asyncio.to_thread(next, pieces, None)) is not None:
-                if await request.is_disconnected():
-                    raise OptionError("the client has gone")
-                events += await stream.push(samples)
-                position += len(samples)
-                _check_length(seconds(position), service)
-                meter.audio(seconds(len(samples)))
-            events += await stream.finish()
-        finally:
-            stream.close()
-    for event in events:
-        meter.event(event)
-    finals = [event for event in events if isinstance(event, FinalEvent)]
-    return Transcript(finals, seconds(position))
+def _granularities(form: FormData) -> list[str]:
+    names = ("timestamp_granularities[]", "timestamp_granularities")
+    granularities = [str(value) for name in names for value in form.getlist(name)]
+    for value in granularities:
+        if value not in _GRANULARITIES:
+            wanted = ", ".join(_GRANULARITIES)
+            raise OptionError(f"timestamp_granularities[] is {value!r:.60}; it must be of {wanted}")
+    return granularities
 
 
-def _decoded(source: FileSource) -> Iterator[Samples]:
-    """A file at 16 kHz, a second at a time."""
-    audio = AudioInput(sample_rate=source.sample_rate, channels=source.channels)
-    for piece in source:
-        yield audio.push(piece)
-    yield audio.finish()
+def _refusal(error: Exception) -> Refusal:
+    match error:
+        case Refusal():
+            return error
+        case ProtocolError():
+            return Refusal(429, error.code, str(error))
+        case _:
+            return Refusal(400, "invalid_request", str(error))
 
 
-def _check_length(length: float, service: Service) -> None:
-    if length > service.settings.stream_seconds:
-        raise OptionError(f"the recording is longer than {service.settings.stream_seconds:g} s")
+async def _transcript(first: Recognized, pieces: AsyncGenerator[Recognized, None]) -> Transcript:
+    events, position = list(first.events), first.position
+    async for piece in pieces:
+        events += piece.events
+        position = piece.position
+    return Transcript.of(events, duration=position)
 
 
-def _response(transcript: Transcript, wish: Wish) -> Response:
-    match wish.response_format:
+class EventStream(StreamingResponse):
+    """Server-sent events; whatever they need is released at the end, also if the client goes before it."""
+
+    def __init__(self, events: AsyncIterator[str], needed: AsyncExitStack) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self._needed: Final = needed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._needed:
+            await super().__call__(scope, receive, send)
+
+
+async def _deltas(first: Recognized, pieces: AsyncGenerator[Recognized, None]) -> AsyncIterator[str]:
+    """Text as soon as it stands, and everything at the end; an error where it goes wrong in between."""
+    growing, position = GrowingText(), first.position
+    try:
+        for delta in growing.push(first.events):
+            yield _event("transcript.text.delta", delta=delta)
+        async for piece in pieces:
+            position = piece.position
+            for delta in growing.push(piece.events):
+                yield _event("transcript.text.delta", delta=delta)
+    except (ProtocolError, AudioError, OptionError) as error:
+        refusal = _refusal(error)
+        yield _event("error", error={"message": str(refusal), "code": refusal.code, "param": None})
+        return
+    yield _event("transcript.text.done", text=growing.text, usage=_usage(position))
+
+
+class GrowingText:
+    """The text of a recording as it becomes sure: what was given is never taken back."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._utterance = ""
+
+    def push(self, events: Sequence[Event]) -> list[str]:
+        """The deltas of some events."""
+        return [delta for event in events if (delta := self._delta(event))]
+
+    def _delta(self, event: Event) -> str:
+        match event:
+            case Partial():
+                return self._grow(event.readable.committed)
+            case FinalEvent():
+                delta = self._grow(event.readable.text)
+                self._utterance = ""
+                return delta
+            case _:
+                return ""
+
+    def _grow(self, text: str) -> str:
+        if not text.startswith(self._utterance) or text == self._utterance:
+            return ""
+        gap = " " if self.text and not self._utterance else ""
+        delta = gap + text[len(self._utterance) :]
+        self._utterance = text
+        self.text += delta
+        return delta
+
+
+def _event(kind: str, **fields: object) -> str:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
+
+
+def _usage(duration: float) -> dict[str, Any]:
+    return {"type": "duration", "seconds": math.ceil(duration)}
+
+
+def _response(transcript: Transcript, options: Options, language: str) -> Response:
+    match options.response_format:
         case "json":
-            usage = {"type": "duration", "seconds": math.ceil(transcript.duration)}
-            return JSONResponse({"text": transcript.text, "usage": usage})
+            return JSONResponse({"text": transcript.formatted, "usage": _usage(transcript.duration)})
         case "verbose_json":
-            return JSONResponse(_verbose(transcript, wish))
+            return JSONResponse(_verbose(transcript, language, words=options.words))
         case "text":
-            return PlainTextResponse(f"{transcript.text}\n")
+            return PlainTextResponse(f"{transcript.formatted}\n")
         case "srt":
-            return PlainTextResponse(export(transcript.finals, "srt"))
+            return PlainTextResponse(transcript.srt())
         case "vtt":
-            return PlainTextResponse(export(transcript.finals, "vtt"), media_type="text/vtt")
+            return PlainTextResponse(transcript.vtt(), media_type="text/vtt")
 
 
-def _verbose(transcript: Transcript, wish: Wish) -> dict[str, Any]:
-    segments = [_segment(index, final) for index, final in enumerate(transcript.finals)]
+def _verbose(transcript: Transcript, language: str, *, words: bool) -> dict[str, Any]:
     verbose = {
         "task": "transcribe",
-        "language": wish.language or "",
+        "language": language,
         "duration": round(transcript.duration, 3),
-        "text": transcript.text,
-        "segments": segments,
-        "usage": {"type": "duration", "seconds": math.ceil(transcript.duration)},
+        "text": transcript.formatted,
+        "segments": [_segment(index, final) for index, final in enumerate(transcript.utterances)],
+        "usage": _usage(transcript.duration),
     }
-    if wish.words:
+    if words:
         verbose["words"] = [
             {"word": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
-            for final in transcript.finals
-            for word in final.words
+            for final in transcript.utterances
+            for word in final.readable.words
         ]
     return verbose
 
 
 def _segment(index: int, final: FinalEvent) -> dict[str, Any]:
     """An utterance; the fields that only a whisper model has are there, because clients insist on them."""
-    text = final.text.encode()
+    text = final.readable.text
+    coded = text.encode()
     return {
         "id": index,
         "seek": 0,
         "start": round(final.start, 3),
         "end": round(final.end, 3),
-        "text": final.text,
+        "text": text,
         "tokens": [],
         "temperature": 0.0,
         "avg_logprob": round(math.log(max(final.confidence, 1e-6)), 6),
-        "compression_ratio": round(len(text) / len(zlib.compress(text)), 3),
+        "compression_ratio": round(len(coded) / len(zlib.compress(coded)), 3),
         "no_speech_prob": 0.0,
     }
-
-
-def _error(status: int, message: str, code: str) -> Response:
-    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
-    return JSONResponse(body, status_code=status)

@@ -95,7 +95,8 @@ class VoskCodec:
             return []
         self._open = True
         audio = AudioFormat("linear16", self._rate)
-        return [OpenStream(audio=audio, hotwords=self._hotwords(), alternatives=max(1, self._form.alternatives))]
+        alternatives = max(1, self._form.alternatives)
+        return [OpenStream(audio=audio, hotwords=self._hotwords(), alternatives=alternatives, formatted=False)]
 
     def _configure(self, wanted: Configure) -> Sequence[Action]:
         words = self._form.words if wanted.words is None else wanted.words

@@ -157,10 +157,10 @@ class WyomingCodec:
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
         """Tell what has been settled: text that was told is never taken back."""
         match event:
-            case Partial(committed=committed) if committed:
-                return self._send_news(" ".join((*self._finals, committed)))
-            case FinalEvent(text=text):
-                self._finals.append(text)
+            case Partial() if event.readable.committed:
+                return self._send_news(" ".join((*self._finals, event.readable.committed)))
+            case FinalEvent():
+                self._finals.append(event.readable.text)
                 return self._send_news(" ".join(self._finals))
             case _:
                 return []

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from streaming_asr_server.adapter.interface import AudioFormat
 from streaming_asr_server.protocols.deepgram.options import Listen, UnusableQueryError, parse
 
+from streaming_asr.text import FormatOptions
+
 
 def listen(query: str) -> Listen:
     return parse(parse_qsl(query, keep_blank_values=True))
@@ -111,8 +113,23 @@ def test_a_boost_cannot_drown_everything_else_and_a_colon_may_be_part_of_a_word(
 
 
 def test_parameters_that_change_nothing_are_named_unless_they_are_off() -> None:
-    query = f"{RAW}&model=nova-3&punctuate=true&numerals=false&redact=pci&redact=ssn&frobnicate=yes&tag=x"
-    assert listen(query).ignored == ("frobnicate", "punctuate", "redact")
+    query = f"{RAW}&model=nova-3&diarize=true&filler_words=false&redact=pci&redact=ssn&frobnicate=yes&tag=x"
+    assert listen(query).ignored == ("diarize", "frobnicate", "redact")
+
+
+@pytest.mark.parametrize(
+    ("query", "formatted"),
+    [
+        ("", False),
+        ("punctuate=false&smart_format=false", False),
+        ("punctuate=true", FormatOptions(punctuate=True, numbers=False)),
+        ("numerals=true", FormatOptions(punctuate=False, numbers=True)),
+        ("smart_format=true", FormatOptions()),
+        ("paragraphs=true&numerals=true", FormatOptions()),
+    ],
+)
+def test_words_are_formatted_as_far_as_was_asked_for(query: str, formatted: FormatOptions | bool) -> None:
+    assert listen(f"{RAW}&{query}").open().formatted == formatted
 
 
 def test_language_and_alternatives_reach_the_stream() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import httpx
 import pytest
 import soundfile
+from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
 from streaming_asr_server.local import local_server
 from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.settings import Settings
+
+from tests.server.speaking import until
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +71,8 @@ async def test_flac_is_as_good_as_wav() -> None:
         ({"file": b""}, "cannot be read as audio"),
         ({"response_format": "xml"}, "response_format is 'xml'"),
         ({"language": "fr"}, "language is 'fr'"),
-        ({"stream": "true"}, "/v1/stream"),
+        ({"stream": "true", "response_format": "srt"}, "with stream it must be json or text"),
+        ({"timestamp_granularities[]": "letter"}, "timestamp_granularities[] is 'letter'; it must be of word, segment"),
     ],
 )
 async def test_what_cannot_be_done_is_said(fields: dict[str, Any], reason: str) -> None:
@@ -75,6 +80,78 @@ async def test_what_cannot_be_done_is_said(fields: dict[str, Any], reason: str) 
     error = answer.json()["error"]
     assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
     assert reason in error["message"]
+
+
+async def test_no_error_names_a_path_of_the_server() -> None:
+    message = (await post({}, file=b"this is no audio at all")).json()["error"]["message"]
+    assert message.startswith("talk.wav")
+    assert "/tmp" not in message
+
+
+@pytest.mark.parametrize("name", ["a\0b.wav", "a.w\0v", "../../etc/passwd", "", "x" * 5_000 + ".wav", "a.\u00e4\u00f6"])
+async def test_any_name_of_a_file_will_do(name: str) -> None:
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="'
+        + name.encode()
+        + b'"\r\n\r\n'
+        + recording()
+        + b"\r\n--x--\r\n"
+    )
+    async with local_server(ScriptedRecognition) as server, httpx.AsyncClient() as http:
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = await http.post(f"{server.http}/v1/audio/transcriptions", content=body, headers=headers)
+    assert answer.status_code in (200, 400), "a form need not take every name, but says so"
+    assert answer.json()
+
+
+async def test_the_language_is_that_of_the_model_where_none_was_asked_for() -> None:
+    answer = await post({"response_format": "verbose_json"})
+    assert answer.json()["language"] == "en"
+
+
+async def test_a_stream_of_text_has_deltas_and_ends_with_everything() -> None:
+    answer = await post({"stream": "true"})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert "".join(event["delta"] for event in events[:-1]) == "w17 w18 w19"
+    assert len(events) > 2
+    done = {"type": "transcript.text.done", "text": "w17 w18 w19", "usage": {"type": "duration", "seconds": 1}}
+    assert events[-1] == done
+
+
+async def test_a_stream_of_text_that_cannot_begin_is_an_error_of_http() -> None:
+    assert (await post({"stream": "true"}, file=b"this is no audio at all")).status_code == 400
+
+
+async def test_a_stream_of_text_holds_its_place_until_it_ends() -> None:
+    recognition = ScriptedRecognition(delay=0.05)
+    async with local_server(lambda: recognition) as server, httpx.AsyncClient(timeout=30) as http:
+        fields = {"files": {"file": ("talk.wav", recording())}, "data": {"stream": "true"}}
+        async with http.stream("POST", f"{server.http}/v1/audio/transcriptions", **fields) as answer:  # type: ignore[arg-type]
+            assert server.service.admission.streams == 1
+            await answer.aread()
+        await until(lambda: server.service.admission.streams == 0)
+    assert all(stream.closed for stream in recognition.streams)
+
+
+async def test_a_key_may_come_as_x_api_key() -> None:
+    keys = ApiKeys({hash_key("open-sesame"): Principal(name="somebody")})
+    async with local_server(ScriptedRecognition, keys=keys) as server, httpx.AsyncClient() as http:
+        statuses = [
+            (await http.get(f"{server.http}/v1/models", headers=headers)).status_code
+            for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": "open-sesame"}, {"api-key": "open-sesame"})
+        ]
+    assert statuses == [401, 401, 200, 200]
+
+
+async def test_the_model_is_listed() -> None:
+    async with local_server(ScriptedRecognition) as server, httpx.AsyncClient() as http:
+        listed = (await http.get(f"{server.http}/v1/models")).json()
+        (model,) = listed["data"]
+        assert (model["id"], model["object"], listed["object"]) == ("scripted", "model", "list")
+        assert (await http.get(f"{server.http}/v1/models/scripted")).json() == model
+        missing = await http.get(f"{server.http}/v1/models/whisper-1")
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 
 
 async def test_a_request_without_a_file_is_refused() -> None:
