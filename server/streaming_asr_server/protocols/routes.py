@@ -37,7 +37,7 @@ from streaming_asr_server.service import Service
 
 _SUBSCRIBERS_PER_STREAM: Final = 4
 _OF_DEEPGRAM: Final = ("/v1/listen", "/v2/listen", "/v1/projects", "/v1/auth", "/v1/speak", "/v1/read")
-_OUR_OWN: Final = ("/v1/stream", "/v1/tokens", "/v1/info", "/v1/audiences", "/v1/twilio", "/v1/vosk")
+_OUR_OWN: Final = ("/v1/stream", "/v1/tokens", "/v1/info", "/v1/views", "/v1/twilio", "/v1/vosk")
 
 
 class Protocols:
