@@ -42,6 +42,6 @@ class SlidingWindow:
         chunk = self._step * self._context.chunk
         first = 0 if self._context.left is None else max(0, chunk - self._context.left)
         scores = self._encoder(self._queue.read(first * self._encoder.hop, stop)[None])[0]
-        self._queue.forget(first * self._encoder.hop)
+        self._queue.discard(first * self._encoder.hop)
         self._step += 1
         return scores[chunk - first :][: self._context.chunk]

@@ -192,7 +192,7 @@ class Engine:
                 del self._jobs[job.session]
 
     def _rotate(self, sessions: Iterable[Session]) -> None:
-        """Put sessions behind all others, so that a full batch starves nobody."""
+        """Put sessions behind all others, so that every session is stepped although batches are full."""
         with self._changed:
             for session in sessions:
                 if session in self._jobs:

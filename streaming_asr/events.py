@@ -1,4 +1,4 @@
-"""What a stream tells its listener: one frozen class per kind of event.
+"""The events of a stream: one frozen class per kind.
 
 All times are seconds on the audio clock of the stream: 0.0 is the first sample that was pushed.
 `lag` is the audio, in seconds, that had been received but not yet decoded when the event was made.

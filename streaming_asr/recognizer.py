@@ -1,4 +1,4 @@
-"""The façade: `Recognizer`, shared by all streams of a process, and `Stream`, one per source of audio."""
+"""`Recognizer`, shared by all streams of a process, and `Stream`, one per source of audio."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class Recognizer:
             partial_interval_ms: at least so much audio between two partials.
             alternatives: entries of a final's n-best list, 1 to 100.
             minimum_evidence: letters, each weighted by its word's squared confidence, that an utterance must have
-                before anything of it is told; None leaves it to the model.
+                before any event of it is made; None leaves it to the model.
             formatted: whether partials and finals come with marks, capitals and figures too, if there is a text model;
                 `FormatOptions` say which of them.
             first_sample: position on the audio clock, in samples at 16 kHz, of the first sample, for a stream that

@@ -1,4 +1,4 @@
-"""What a session tells of its utterances, and when: speech started, partials, finals, speech ended.
+"""Which events a session makes of its utterances, and when: speech started, partials, finals, speech ended.
 
 The reporter numbers the utterances, holds back words with too little evidence, and keeps partials as far apart as the
 options say. It decodes nothing: the session shows it each utterance after every step and at its end.
@@ -34,9 +34,9 @@ class Reporter:
     Args:
         partials: whether partials are made at all.
         partial_interval_ms: at least so much audio between two partials of an utterance.
-        minimum_evidence: letters, each weighted by its word's squared confidence, without which nothing is told.
+        minimum_evidence: letters, each weighted by its word's squared confidence, without which no event is made.
         first_utterance: the number of the first utterance.
-        formatter: formats what is told for those who read; None leaves the words raw.
+        formatter: sets marks, capitals and figures for readers; None leaves the words raw.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Reporter:
         return events
 
     def speech_started(self, utterance: Utterance, time: float) -> None:
-        """Tell once per utterance that speech began, at `time` in seconds on the audio clock."""
+        """Report once per utterance that speech began, at `time` in seconds on the audio clock."""
         if not self._announced:
             self._events.append(SpeechStarted(self._number, time, self._lag(utterance)))
             self._announced = True
 
     def step(self, utterance: Utterance, *, speech: bool) -> None:
-        """Tell a partial after a step, if the hypothesis has changed, its time has come, and there is evidence for it.
+        """Report a partial after a step, if the hypothesis is new, its time has come, and there is evidence for it.
 
         `speech` is whether the gate has found speech in the utterance.
         """
@@ -81,7 +81,7 @@ class Reporter:
         if not self._partials or texts == self._shown.texts or waited < self._interval:
             return
         words = utterance.words(hypothesis.words)
-        # Twice the evidence: a partial may lose some of it later, and an utterance that was told once must get a final.
+        # Twice the evidence: a partial may lose some of it later, and an utterance with a partial must get a final.
         if words and self._credible(words, speech, 2 * self._minimum_evidence):
             self.speech_started(utterance, words[0].start)
             start, end = words[0].start, words[-1].end
@@ -98,7 +98,7 @@ class Reporter:
         speech: bool,
         silence: float = 0.0,
     ) -> None:
-        """Tell the end of an utterance, unless its beginning was not told and it has no credible words.
+        """Report the end of an utterance, unless its beginning was not reported and it has no credible words.
 
         `silence` are the seconds without speech, at least, that ended it.
         """
@@ -117,7 +117,7 @@ class Reporter:
         self._announced, self._shown = False, _NOTHING_SHOWN
 
     def _credible(self, words: Sequence[Word], speech: bool, minimum: float) -> bool:
-        """Whether words may be told: there is speech and evidence enough, or a partial of them was told already."""
+        """Whether words may be reported: there is speech and evidence enough, or a partial was reported before."""
         evidence = sum(len(word.text) * word.confidence**2 for word in words)
         return self._shown is not _NOTHING_SHOWN or (speech and evidence >= minimum)
 

@@ -1,4 +1,4 @@
-"""One stream's whole way: audio in, events out; no thread, no clock, no I/O.
+"""One stream as a state machine: audio in, events out; no thread, no clock, no I/O.
 
 A session never calls the model. It goes on until a chunk is due, names the encoder stream that is due, and is given
 the chunk: so one caller can step a single session, and an engine can step many of them in one batch.
@@ -54,7 +54,7 @@ class SessionOptions:
     `partial_interval_ms`: at least so much audio between two partials; `partials=False` switches them off.
     `alternatives`: entries of a final's n-best list.
     `minimum_evidence`: letters, each weighted by its word's squared confidence, that an utterance must have before
-    anything of it is told. What has less, as a few letters that a model reads into music, is never told.
+    any event of it is made. What has less, such as a few letters that a model finds in music, gives no event.
     """
 
     gate: GateOptions = field(default_factory=GateOptions)

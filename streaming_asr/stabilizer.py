@@ -2,7 +2,7 @@
 
 A word is committed as soon as all live beams agree on it: beams only ever grow, so no later frame can revise it.
 Where they do not agree for longer than the agreement delay, the best beam decides and the others are dropped, so that
-the committed text cannot lag for ever. The tail is read from a fork of the search that has seen the lookahead too;
+the lag of the committed text is bounded. The tail is read from a fork of the search that has seen the lookahead too;
 those provisional frames never reach the search itself.
 """
 
@@ -55,7 +55,7 @@ class Stabilizer:
     """One utterance's search and what of its words stands.
 
     `agreement_delay` is in frames: a word of the best beam that ended so long ago is committed even if other beams
-    disagree; None waits for ever. `held` are words that already stand when the utterance is decoded anew after a
+    disagree; None waits until they agree. `held` are words that stand when the utterance is decoded anew after a
     fault; they stay, whatever the search says this time.
     """
 
@@ -81,7 +81,7 @@ class Stabilizer:
         return self._with_standing(self.search.beams(1)[0])
 
     def push(self, log_probs: FloatArray, lookahead: FloatArray) -> Hypothesis:
-        """Decode frames, both (frames, vocabulary) in natural logarithms; `lookahead` only colours the tail."""
+        """Decode frames, both (frames, vocabulary) in natural logarithms; `lookahead` affects the tail only."""
         self.search.push(log_probs)
         blank = self.search.alphabet.blank
         self._evidence += _Evidence.of(log_probs, blank)

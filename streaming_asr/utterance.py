@@ -19,7 +19,7 @@ _IMPOSSIBLE: Final = -1e4
 
 
 class Utterance:
-    """Audio from `start` on, encoded and decoded by machines of its own.
+    """Audio from `start` on, with its own encoder stream and its own search.
 
     Args:
         start: absolute position of its first sample, at 16 kHz.
@@ -28,7 +28,7 @@ class Utterance:
         clock_start: position on the audio clock of absolute position 0.
         special: columns of the vocabulary that are never text: the special tokens other than blank.
         stream: a fresh encoder stream.
-        stabilizer: a fresh stabilizer, or one that holds the words of this utterance's earlier life.
+        stabilizer: a fresh stabilizer, or one that holds the committed words of an utterance that is decoded again.
     """
 
     def __init__(

@@ -18,10 +18,10 @@ from streaming_asr.exports import FORMATS, Format, SubtitleOptions, cues, export
 
 
 def final(*words: tuple[str, float, float], number: int = 0) -> events.Final:
-    heard = tuple(Word(text, start, end, 0.9) for text, start, end in words)
-    start, end = (heard[0].start, heard[-1].end) if heard else (0.0, 0.0)
-    text = " ".join(word.text for word in heard)
-    return events.Final(number, text, heard, start, end, 0.9, (), "silence", 0.0)
+    spoken_words = tuple(Word(text, start, end, 0.9) for text, start, end in words)
+    start, end = (spoken_words[0].start, spoken_words[-1].end) if spoken_words else (0.0, 0.0)
+    text = " ".join(word.text for word in spoken_words)
+    return events.Final(number, text, spoken_words, start, end, 0.9, (), "silence", 0.0)
 
 
 def spoken(text: str, start: float = 0.0, second_per_word: float = 0.4) -> events.Final:

@@ -18,7 +18,7 @@ class Context:
     A step computes one `chunk` of frames and, provisionally, the `lookahead` frames behind it. All of them see the
     `left` frames before the chunk (None: everything since the start), the first `sinks` frames of the stream, and each
     other. The next step computes the lookahead frames again, now as part of its chunk (Shi et al. 2021, "Emformer",
-    section 2). Only chunk frames are remembered. OptionError on a chunk below 1 or anything below 0.
+    section 2). Only chunk frames are cached. OptionError on a chunk below 1 or anything below 0.
     """
 
     chunk: int
@@ -45,7 +45,7 @@ class Context:
 
     @property
     def ring(self) -> int:
-        """Chunk frames that a stream remembers behind its sinks: the left context and the chunk itself."""
+        """Chunk frames that a stream caches behind its sinks: the left context and the chunk itself."""
         return (UNLIMITED if self.left is None else self.left) + self.chunk
 
     def visible(self, step: int) -> int:

@@ -39,7 +39,7 @@ class SampleQueue:
         first = self._first + start - self.start
         return self._buffer[first : min(self._last, first + max(0, stop - start))]
 
-    def forget(self, before: int) -> None:
+    def discard(self, before: int) -> None:
         """Drop the samples before number `before`."""
         dropped = min(before, self.stop) - self.start
         if dropped > 0:

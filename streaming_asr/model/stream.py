@@ -149,7 +149,7 @@ class EncoderStream:
         self._step += 1
         self._statistics = job.statistics
         self.frames += min(job.count, self.context.chunk)
-        self._queue.forget(min(self._config.needed_from(visible), job.statistics.measured))
+        self._queue.discard(min(self._config.needed_from(visible), job.statistics.measured))
         self._release_if_done()
 
     def _drain(self) -> torch.Tensor:

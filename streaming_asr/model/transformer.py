@@ -95,7 +95,7 @@ class Transformer:
         """Score the labels: projected frames (batch, reach + rows, width) -> (batch, rows, labels).
 
         The first `positional.reach` frames only give the others their position. valid: (batch, reach + rows), where
-        frames are real, None if all are. Without a view every row sees every row; without rings nothing is remembered.
+        frames are real, None if all are. Without a view every row sees every row; without rings nothing is cached.
         """
         rows = frames[:, self.positional.reach :] + self.positional(frames, valid)
         rows = rows if self.norm_first else self.norm(rows)

@@ -16,7 +16,7 @@ def test_it_holds_what_was_appended_and_not_forgotten() -> None:
         queue.append(whole[queue.stop :][: chance.randrange(0, 9000)])
         start = chance.randrange(queue.start, queue.stop + 1)
         np.testing.assert_array_equal(queue.read(start, queue.stop), whole[start : queue.stop])
-        queue.forget(chance.randrange(queue.start, queue.stop + 1))
+        queue.discard(chance.randrange(queue.start, queue.stop + 1))
 
 
 def test_reading_ends_with_what_has_come() -> None:
@@ -24,16 +24,16 @@ def test_reading_ends_with_what_has_come() -> None:
     queue.append(np.arange(10.0))
     assert queue.read(8, 20).tolist() == [8.0, 9.0]
     assert queue.read(5, 5).size == queue.read(7, 3).size == 0
-    queue.forget(100)
+    queue.discard(100)
     assert (queue.start, queue.stop) == (10, 10)
 
 
 def test_memory_follows_what_is_kept() -> None:
     queue = SampleQueue(np.float32)
     queue.append(np.zeros(1_000_000, np.float32))
-    queue.forget(999_000)
+    queue.discard(999_000)
     assert len(queue._buffer) <= 2 * SMALLEST
     for _ in range(1000):
         queue.append(np.zeros(1000, np.float32))
-        queue.forget(queue.stop - 1000)
+        queue.discard(queue.stop - 1000)
         assert len(queue._buffer) <= 2 * SMALLEST
