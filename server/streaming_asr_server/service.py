@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from streaming_asr.errors import StreamingAsrError
-from streaming_asr.events import Event, Partial
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial
 from streaming_asr.protocol import Limits, ProtocolError
 from streaming_asr_server.access.admission import Admission, Readiness, Refusal
 from streaming_asr_server.access.authentication import ANYONE, ApiKeys, BrowserTokens, Principal
@@ -24,7 +23,7 @@ from streaming_asr_server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_LOOK_AGAIN_SECONDS: Final = 0.05
+_LOOK_AGAIN_SECONDS: typing.Final = 0.05
 
 
 @dataclass(slots=True)
@@ -41,10 +40,10 @@ class KeyMeter:
         self.admission.count(self.principal, seconds)
 
     def event(self, event: Event) -> None:
-        if isinstance(event, Partial | FinalEvent):
+        if isinstance(event, Partial | Final):
             kind = "partial" if isinstance(event, Partial) else "final"
             self.metrics.lag.labels(kind).observe(event.lag)
-        if isinstance(event, FinalEvent):
+        if isinstance(event, Final):
             self.metrics.finals.inc()
             self.metrics.words.inc(len(event.words))
             if self.log_text:

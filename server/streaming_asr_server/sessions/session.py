@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import typing
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 from streaming_asr.audio.samples import SAMPLE_RATE, seconds
 from streaming_asr.errors import AudioError, OptionError
-from streaming_asr.events import Event, Partial
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial
 from streaming_asr.protocol import Clock, EndpointRules, ProtocolError, Start, Update, updated
 from streaming_asr_server.recognition.interface import RecognitionStream
 from streaming_asr_server.sessions.channels import ChannelEvents, ChannelStreams
@@ -27,7 +27,7 @@ from streaming_asr_server.sessions.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
-_HISTORY_LENGTH: Final = 256
+_HISTORY_LENGTH: typing.Final = 256
 """Events that are kept for a client that comes back; one that missed more starts over at its acknowledgement."""
 
 
@@ -65,14 +65,14 @@ class ServerSession:
         first_utterance: int = 0,
     ) -> None:
         start, audio = wanted.start, wanted.audio
-        self.id: Final = secrets.token_urlsafe(16)
-        self.owner: Final = owner
+        self.id: typing.Final = secrets.token_urlsafe(16)
+        self.owner: typing.Final = owner
         self.options = replace(start, resume=None)
         self.received = first_sample
         self.acknowledged = first_sample
         self.alive = True
-        self._audio: Final = audio or AudioFormat(start.encoding, start.sample_rate, start.channels)
-        self._frame_bytes: Final = None if audio else start.frame_bytes
+        self._audio: typing.Final = audio or AudioFormat(start.encoding, start.sample_rate, start.channels)
+        self._frame_bytes: typing.Final = None if audio else start.frame_bytes
         self._clock = Clock(SAMPLE_RATE if audio else start.sample_rate)
         position = self._clock.from_client(first_sample) or 0
         self._streams = ChannelStreams(self._audio, lambda: open_stream(self.options), position=position)
@@ -288,13 +288,13 @@ class ServerSession:
     def _items(self, channel: int, events: Sequence[Event]) -> list[SessionEvent]:
         """Every event with the audio that it settles; only what a final says of that is ever sent."""
         queued = self.queued_seconds
-        finals = [event for event in events if isinstance(event, FinalEvent)]
+        finals = [event for event in events if isinstance(event, Final)]
         # Two finals in one answer are rare; one who has only the first may go on between their words.
         gaps = {this.utterance: (this.end + following.start) / 2 for this, following in pairwise(finals)}
         items = []
         for event in events:
             settled = self.acknowledged
-            if isinstance(event, FinalEvent) and event.utterance in gaps:
+            if isinstance(event, Final) and event.utterance in gaps:
                 settled = min(settled, self._clock.to_client(int(gaps[event.utterance] * SAMPLE_RATE)))
             items.append(SessionEvent(replace(event, lag=event.lag + queued), settled, channel))
         return items

@@ -15,12 +15,11 @@ with 1011, other faults with what `_CLOSE_CODES` says.
 from __future__ import annotations
 
 import hashlib
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from streaming_asr.events import Alternative, Event, Partial, SpeechEnded, SpeechStarted, Word
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Alternative, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr_server.adapter.interface import (
     Action,
     CodecFailure,
@@ -45,12 +44,12 @@ from streaming_asr_server.protocols.deepgram.messages import (
 )
 from streaming_asr_server.protocols.deepgram.options import MAXIMUM_TERMS, Listen
 
-IDLE_SECONDS: Final = 10.0
-IDLE_REASON: Final = (
+IDLE_SECONDS: typing.Final = 10.0
+IDLE_REASON: typing.Final = (
     "Deepgram did not receive audio data or a text message within the timeout window. See https://dpgr.am/net0001"
 )
-_SERVER_FAULT: Final = "NET-0000: the server could not go on"
-_CLOSE_CODES: Final = {"audio": 1008, "request": 1008, "limit": 1008, "shutdown": 1012, "server": 1011}
+_SERVER_FAULT: typing.Final = "NET-0000: the server could not go on"
+_CLOSE_CODES: typing.Final = {"audio": 1008, "request": 1008, "limit": 1008, "shutdown": 1012, "server": 1011}
 
 
 @dataclass(slots=True)
@@ -76,11 +75,11 @@ class DeepgramCodec:
     """One connection of a Deepgram client; see `ForeignCodec` for how it is driven."""
 
     def __init__(self, listen: Listen, request: Request) -> None:
-        self._listen: Final = listen
-        self._request: Final = request
+        self._listen: typing.Final = listen
+        self._request: typing.Final = request
         known = listen.audio.channels if listen.audio.separate and listen.audio.encoding != "container" else 1
         self._channels: list[_Channel] = [_Channel(number) for number in range(known)]
-        self._hash: Final = hashlib.sha256()
+        self._hash: typing.Final = hashlib.sha256()
         self._open = False
         self._has_audio = False
         self._closing = False
@@ -152,7 +151,7 @@ class DeepgramCodec:
                 return [Send(started)] if self._listen.vad_events else []
             case Partial():
                 return self._partial(state, event)
-            case FinalEvent():
+            case Final():
                 return self._final(state, event)
             case SpeechEnded():
                 return self._speech_ended(state, event)
@@ -168,7 +167,7 @@ class DeepgramCodec:
             actions.append(Send(text, replaces=state.number))
         return actions
 
-    def _final(self, state: _Channel, final: FinalEvent) -> Sequence[Outgoing]:
+    def _final(self, state: _Channel, final: Final) -> Sequence[Outgoing]:
         actions = self._gap_before(state, final.words)
         best = Alternative(final.readable.text, 0.0, final.readable.words)
         said = [best, *final.alternatives[1 : self._listen.alternatives]]

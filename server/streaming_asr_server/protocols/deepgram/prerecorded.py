@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import typing
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
 
 from streaming_asr.errors import AudioError, OptionError
-from streaming_asr.events import Alternative, Word
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Alternative, Final, Word
 from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr.text import FormatOptions
 from streaming_asr_server.access.admission import Refusal
@@ -27,16 +27,16 @@ from streaming_asr_server.protocols.deepgram.options import MAXIMUM_CHANNELS, Li
 from streaming_asr_server.protocols.deepgram.route import authenticate, denial, describe
 from streaming_asr_server.service import KeyMeter, Service
 
-_SENTENCE_ENDS: Final = (".", "?", "!")
-_PARAGRAPH_SENTENCES: Final = 5
-_PARAGRAPH_PAUSE_SECONDS: Final = 1.5
+_SENTENCE_ENDS: typing.Final = (".", "?", "!")
+_PARAGRAPH_SENTENCES: typing.Final = 5
+_PARAGRAPH_PAUSE_SECONDS: typing.Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """What was said in a recording, by channel."""
 
-    channels: Sequence[Sequence[FinalEvent]]
+    channels: Sequence[Sequence[Final]]
     duration: float
     sha256: str
 
@@ -102,7 +102,7 @@ async def _recognize(
         wanted = list(range(max(count, 1)))
     channels, duration = [], 0.0
     for channel in wanted:
-        finals: list[FinalEvent] = []
+        finals: list[Final] = []
         pieces = recognize(
             service,
             recording,
@@ -115,7 +115,7 @@ async def _recognize(
         )
         async with aclosing(pieces):
             async for piece in pieces:
-                finals += [event for event in piece.events if isinstance(event, FinalEvent)]
+                finals += [event for event in piece.events if isinstance(event, Final)]
                 duration = max(duration, piece.position)
         channels.append(finals)
     return Said(channels, duration, sha256)
@@ -140,7 +140,7 @@ def answer(request: Request, listen: Listen, said: Said) -> dict[str, Any]:
     return {"metadata": metadata, "results": results}
 
 
-def _alternatives(finals: Sequence[FinalEvent], listen: Listen) -> list[dict[str, Any]]:
+def _alternatives(finals: Sequence[Final], listen: Listen) -> list[dict[str, Any]]:
     words = tuple(word for final in finals for word in final.readable.words)
     text = " ".join(final.readable.text for final in finals)
     best = messages.alternative(Alternative(text, 0.0, words))
@@ -149,12 +149,12 @@ def _alternatives(finals: Sequence[FinalEvent], listen: Listen) -> list[dict[str
     return [best]
 
 
-def _utterances(channels: Sequence[Sequence[FinalEvent]]) -> list[dict[str, Any]]:
+def _utterances(channels: Sequence[Sequence[Final]]) -> list[dict[str, Any]]:
     said = [(final, channel) for channel, finals in enumerate(channels) for final in finals]
     return [_utterance(final, channel) for final, channel in sorted(said, key=lambda entry: entry[0].start)]
 
 
-def _utterance(final: FinalEvent, channel: int) -> dict[str, Any]:
+def _utterance(final: Final, channel: int) -> dict[str, Any]:
     said = messages.alternative(Alternative(final.readable.text, 0.0, final.readable.words))
     return {
         "id": str(uuid.uuid4()),

@@ -15,13 +15,13 @@ decides; its transcript grows by deltas, of committed words only, so that a delt
 from __future__ import annotations
 
 import math
+import typing
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
-from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted, Word
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr_server.adapter.interface import (
     Action,
     CodecFailure,
@@ -47,8 +47,8 @@ from streaming_asr_server.protocols.openai.messages import (
 )
 from streaming_asr_server.protocols.openai.session_settings import InvalidSettingError, SessionSettings
 
-MINIMUM_COMMIT_SECONDS: Final = 0.1
-_CODES: Final = {
+MINIMUM_COMMIT_SECONDS: typing.Final = 0.1
+_CODES: typing.Final = {
     "request": ("invalid_value", 1008),
     "idle": ("session_expired", 1008),
     "limit": ("session_expired", 1008),
@@ -101,9 +101,9 @@ class OpenAICodec:
     def __init__(self, settings: SessionSettings, dialect: Dialect, *, session_id: str, expires_at: int) -> None:
         self._settings = settings
         self._dialect = dialect
-        self._session_id: Final = session_id
-        self._expires_at: Final = expires_at
-        self._messages: Final = Messages(session_id)
+        self._session_id: typing.Final = session_id
+        self._expires_at: typing.Final = expires_at
+        self._messages: typing.Final = Messages(session_id)
         self._open = False
         self._received = 0.0
         self._requested = 0.0
@@ -196,7 +196,7 @@ class OpenAICodec:
                 item = self._current()
                 said = event.readable
                 return self._grow(item, _joined(item.text, said.committed), [*item.words, *said.words])
-            case FinalEvent():
+            case Final():
                 return self._final(event)
             case SpeechEnded(time=time):
                 return self._speech_ended(time)
@@ -210,7 +210,7 @@ class OpenAICodec:
         item.announced = True
         return [Send(self._messages.speech_started(item.id, _milliseconds(time)))]
 
-    def _final(self, final: FinalEvent) -> Sequence[Outgoing]:
+    def _final(self, final: Final) -> Sequence[Outgoing]:
         item = self._current()
         item.finals.append(final.readable.text)
         item.words.extend(final.readable.words)

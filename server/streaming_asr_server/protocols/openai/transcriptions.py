@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import typing
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -17,8 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.types import Message, Receive, Scope, Send
 
 from streaming_asr.errors import AudioError, OptionError
-from streaming_asr.events import Event, Partial
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial
 from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr.transcript import Transcript
 from streaming_asr_server.access.admission import Refusal
@@ -29,9 +29,9 @@ from streaming_asr_server.service import Service
 
 ResponseFormat: TypeAlias = Literal["json", "verbose_json", "text", "srt", "vtt"]
 
-_GRANULARITIES: Final = ("word", "segment")
-_MAXIMUM_FIELDS: Final = 32
-_READ_BYTES: Final = 1 << 20
+_GRANULARITIES: typing.Final = ("word", "segment")
+_MAXIMUM_FIELDS: typing.Final = 32
+_READ_BYTES: typing.Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class EventStream(StreamingResponse):
 
     def __init__(self, events: AsyncIterator[str], needed: AsyncExitStack) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        self._needed: Final = needed
+        self._needed: typing.Final = needed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._needed:
@@ -193,7 +193,7 @@ class GrowingText:
         match event:
             case Partial():
                 return self._grow(event.readable.committed)
-            case FinalEvent():
+            case Final():
                 delta = self._grow(event.readable.text)
                 self._utterance = ""
                 return delta
@@ -250,7 +250,7 @@ def _verbose(transcript: Transcript, language: str, *, words: bool) -> dict[str,
     return verbose
 
 
-def _segment(index: int, final: FinalEvent) -> dict[str, Any]:
+def _segment(index: int, final: Final) -> dict[str, Any]:
     """An utterance; the fields that only a whisper model has are there, because clients insist on them."""
     text = final.readable.text
     coded = text.encode()

@@ -16,13 +16,12 @@ close, with 1000.
 
 from __future__ import annotations
 
+import typing
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from streaming_asr.events import Event, Partial
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial
 from streaming_asr_server.adapter.interface import (
     HOTWORD_WEIGHT,
     Action,
@@ -40,7 +39,14 @@ from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.protocols.vosk import messages
 from streaming_asr_server.protocols.vosk.messages import ClientMessage, Configure, Eof, Form, Reset, Unreadable
 
-_CLOSE_CODES: Final = {"audio": 1007, "request": 1008, "idle": 1001, "limit": 1008, "shutdown": 1012, "server": 1011}
+_CLOSE_CODES: typing.Final = {
+    "audio": 1007,
+    "request": 1008,
+    "idle": 1001,
+    "limit": 1008,
+    "shutdown": 1012,
+    "server": 1011,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class VoskCodec:
         self._open = False
         self._closing = False
         self._partial = ""
-        self._finals: deque[FinalEvent] = deque()
+        self._finals: deque[Final] = deque()
         """Those that were not told yet; more than one only if one piece of audio ended several utterances."""
 
     def greeting(self) -> Sequence[Outgoing]:
@@ -119,7 +125,7 @@ class VoskCodec:
         match event:
             case Partial(text=text):
                 self._partial = text
-            case FinalEvent():
+            case Final():
                 self._finals.append(event)
                 self._partial = ""
         return []

@@ -14,14 +14,14 @@ come `transcript`, with everything, and `transcript-stop`. Failures are an `erro
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from streaming_asr.events import Event, Partial
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial
 from streaming_asr_server.adapter.interface import (
     HOTWORD_WEIGHT,
     Action,
@@ -43,15 +43,22 @@ from streaming_asr_server.protocols.wyoming.events import (
     encode,
 )
 
-DONE: Final = 1000
+DONE: typing.Final = 1000
 """The code with which a transcription hangs up that went well: the connection goes on with the next one."""
 
-TERM_WEIGHT: Final = HOTWORD_WEIGHT / 2
+TERM_WEIGHT: typing.Final = HOTWORD_WEIGHT / 2
 """Terms count less than names (wyoming 1.10.2, `asr.py`)."""
 
-_MAXIMUM_TERMS: Final = 500
-_CLOSE_CODES: Final = {"audio": 1007, "request": 1008, "idle": 1001, "limit": 1008, "shutdown": 1012, "server": 1011}
-_RATES: Final = (8_000, 192_000)
+_MAXIMUM_TERMS: typing.Final = 500
+_CLOSE_CODES: typing.Final = {
+    "audio": 1007,
+    "request": 1008,
+    "idle": 1001,
+    "limit": 1008,
+    "shutdown": 1012,
+    "server": 1011,
+}
+_RATES: typing.Final = (8_000, 192_000)
 
 
 class WyomingCodec:
@@ -63,8 +70,8 @@ class WyomingCodec:
     """
 
     def __init__(self, program: Program, reader: EventReader) -> None:
-        self._program: Final = program
-        self._reader: Final = reader
+        self._program: typing.Final = program
+        self._reader: typing.Final = reader
         self._request: Mapping[str, Any] = {}
         self._audio: AudioFormat | None = None
         self._said = ""
@@ -159,7 +166,7 @@ class WyomingCodec:
         match event:
             case Partial() if event.readable.committed:
                 return self._send_news(" ".join((*self._finals, event.readable.committed)))
-            case FinalEvent():
+            case Final():
                 self._finals.append(event.readable.text)
                 return self._send_news(" ".join(self._finals))
             case _:
