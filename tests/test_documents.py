@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md
 
 LINK = re.compile(r"\[[^\]]*\]\((?P<path>[^)\s#:]+)(?:#[^)\s]*)?\)")
 INCLUDED = re.compile(r'^--8<-- "(?P<path>.+)"$', re.M)
+SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 NAMED_TEST = re.compile(r"`(?P<file>tests/[\w/]+\.py)(?:::(?P<test>\w+))?`")
 NAMED_FILE = re.compile(r"`(?P<path>(?:streaming_asr|server|client|tests|training|benchmarks)/[\w./-]*)[`:]")
 METRIC = re.compile(r"streaming_asr_\w+")
@@ -31,6 +33,13 @@ def test_links_and_included_files_are_there(page: Path) -> None:
     missing = [link["path"] for link in LINK.finditer(text) if not (page.parent / link["path"]).exists()]
     missing += [included["path"] for included in INCLUDED.finditer(text) if not (ROOT / included["path"]).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_on_a_page_can_be_read(page: Path) -> None:
+    for snippet in SNIPPET.findall(page.read_text("utf-8")):
+        if not INCLUDED.match(snippet):
+            compile(snippet, page.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_every_page_is_in_the_site() -> None:
