@@ -46,8 +46,18 @@ class Surroundings:
 
 def augment(samples: Samples, options: AugmentOptions, around: Surroundings, generator: Generator) -> Samples:
     """Another version of a recording, shape (samples,) -> (other samples,)."""
+    return disturb(spoken_otherwise(samples, options, generator), options, around, generator)
+
+
+def spoken_otherwise(samples: Samples, options: AugmentOptions, generator: Generator) -> Samples:
+    """At another speed, by chance: what a teacher of clean speech should hear as well."""
     if generator.random() < options.speed_share:
-        samples = change_speed(samples, generator.uniform(*options.speed))
+        return change_speed(samples, generator.uniform(*options.speed))
+    return samples
+
+
+def disturb(samples: Samples, options: AugmentOptions, around: Surroundings, generator: Generator) -> Samples:
+    """In a room, over a telephone, in noise, all by chance; as long as before, shape (samples,)."""
     samples = _filter(samples, options, around, generator)
     if generator.random() < options.noise_share:
         noise = choose_noise(len(samples), options, around, generator)

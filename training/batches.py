@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
-from training.augment import AugmentOptions, Surroundings, augment, normalized
+from training.augment import AugmentOptions, Surroundings, disturb, normalized, spoken_otherwise
 from training.corpus import Corpus, Utterance
 from training.model import Shape
 from training.phones import Phones
@@ -45,13 +45,17 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Normalized audio (batch, samples), frames of each, what is said in letters and, if they are learnt, in phones."""
+    """Normalized audio (batch, samples), frames of each, what is said in letters and, if they are learnt, in phones.
+
+    `clean` is the same audio before it was disturbed, if there is a teacher that hears it.
+    """
 
     step: int
     audio: npt.NDArray[np.float16]
     frames: npt.NDArray[np.int64]
     letters: Rows
     phones: Rows | None = None
+    clean: npt.NDArray[np.float16] | None = None
 
     @property
     def seconds(self) -> float:
@@ -97,6 +101,7 @@ class BatchMaker:
     seed: int
     spelling: Spelling = ENGLISH
     phones: Phones | None = None
+    with_clean: bool = False
     _plans: dict[int, list[tuple[int, tuple[Take, ...]]]] = field(default_factory=dict)
 
     def batch(self, step: int) -> Batch:
@@ -167,25 +172,28 @@ class BatchMaker:
     def _collate(self, step: int, frames: int, members: Sequence[Take], generator: np.random.Generator) -> Batch:
         limit = self.shape.samples(frames)
         audio = np.zeros((len(members), limit), dtype=np.float16)
+        clean = np.zeros_like(audio)
         lengths = np.zeros(len(members), dtype=np.int64)
         for row, take in enumerate(members):
-            samples = self._augmented(take, limit, generator)
+            samples, undisturbed = self._augmented(take, limit, generator)
             audio[row, : len(samples)] = samples
+            clean[row, : len(samples)] = undisturbed
             lengths[row] = self.shape.frames(len(samples))
         said = [take.transcript for take in members]
         letters = Rows.join([self.spelling.encode(one) for one in said])
         phones = Rows.join([self.phones.encode(one) for one in said]) if self.phones else None
-        return Batch(step, audio, lengths, letters, phones)
+        return Batch(step, audio, lengths, letters, phones, clean if self.with_clean else None)
 
-    def _augmented(self, take: Take, limit: int, generator: np.random.Generator) -> Samples:
-        """Augmented, within the bucket, normalized; a version that became too long is made at most that long."""
+    def _augmented(self, take: Take, limit: int, generator: np.random.Generator) -> tuple[Samples, Samples]:
+        """Augmented, and before it was disturbed, both normalized; as it was where another speed makes it too long."""
         corpus = self.sources[take.source].corpus
         original = joined([corpus.samples(piece) for piece in take.pieces])
-        samples = augment(original, self.augmentation, self.around, generator)
-        if len(samples) > limit:
-            samples = original[:limit]
+        clean = spoken_otherwise(original, self.augmentation, generator)
+        if len(clean) > limit:
+            clean = original[:limit]
+        samples = disturb(clean, self.augmentation, self.around, generator)
         level = generator.normal(0.0, self.augmentation.level_db)
-        return normalized(samples, float(10 ** (level / 20)))
+        return normalized(samples, float(10 ** (level / 20))), normalized(clean)
 
 
 def some_words(utterance: Utterance, generator: np.random.Generator) -> Utterance:

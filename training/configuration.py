@@ -76,8 +76,31 @@ class ObjectiveOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ImitationOptions:
+    """How the states of Whisper's layers are imitated: `folder` is where its package goes, empty without a teacher.
+
+    The weight falls to zero when that many hours of audio have passed (0: it stays). `head_alone` keeps the CTC loss
+    from everything but the head.
+    """
+
+    folder: str = ""
+    weight: float = 1.0
+    hours: float = 0.0
+    head_alone: bool = False
+
+    def weight_at(self, hours: float) -> float:
+        """The weight after that many hours of audio."""
+        if not self.folder:
+            return 0.0
+        return self.weight * max(1.0 - hours / self.hours, 0.0) if self.hours else self.weight
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizerOptions:
-    """AdamW, or Muon for the matrices, with a warm-up in steps and a cosine that ends at zero with the run."""
+    """AdamW, or Muon for the matrices, with a warm-up in steps and a cosine that ends at zero with the run.
+
+    `rates` are (part of a parameter's name, factor of its learning rate); the first that fits counts.
+    """
 
     peak: float = 1e-3
     muon: bool = False
@@ -86,6 +109,7 @@ class OptimizerOptions:
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     clip: float = 1.0
+    rates: tuple[tuple[str, float], ...] = ()
     average_decay: float = 0.97
     average_every: int = 10
 
@@ -119,6 +143,7 @@ class Configuration:
     augmentation: AugmentOptions = field(default_factory=AugmentOptions)
     streaming: StreamingOptions = field(default_factory=StreamingOptions)
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
+    imitation: ImitationOptions = field(default_factory=ImitationOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     noise: str = ""
     rooms: str = ""
@@ -144,6 +169,7 @@ class Configuration:
             augmentation=_options(AugmentOptions, content.get("augmentation", {})),
             streaming=_options(StreamingOptions, content.get("streaming", {})),
             objective=_options(ObjectiveOptions, content.get("objective", {})),
+            imitation=_options(ImitationOptions, content.get("imitation", {})),
             optimizer=_options(OptimizerOptions, content.get("optimizer", {})),
         )
 

@@ -6,6 +6,7 @@ Shi et al. 2021 (Emformer: chunks with copied right context).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,12 +36,16 @@ class Shape:
     conv_bias: bool = True
     group_norm: bool = False
     pre_norm: bool = True
+    buckets: int = 0
+    """Buckets of distances for WavLM's relative positions; 0 where the family has none."""
+    farthest: int = 0
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Shape:
-        """The sizes in a config.json of the wav2vec2 or HuBERT family."""
-        if config.get("model_type") not in ("wav2vec2", "hubert") or config.get("add_adapter"):
-            raise ValueError(f"model_type {config.get('model_type')!r}: only plain wav2vec2 and hubert can be trained")
+        """The sizes in a config.json of wav2vec2, HuBERT or WavLM."""
+        family = config.get("model_type")
+        if family not in ("wav2vec2", "hubert", "wavlm") or config.get("add_adapter"):
+            raise ValueError(f"model_type {family!r}: only plain wav2vec2, hubert and wavlm can be trained")
         return cls(
             conv_dim=tuple(config["conv_dim"]),
             conv_kernel=tuple(config["conv_kernel"]),
@@ -55,6 +60,8 @@ class Shape:
             conv_bias=config["conv_bias"],
             group_norm=config["feat_extract_norm"] == "group",
             pre_norm=config["do_stable_layer_norm"],
+            buckets=config["num_buckets"] if family == "wavlm" else 0,
+            farthest=config["max_bucket_distance"] if family == "wavlm" else 0,
         )
 
     def frames(self, samples: int) -> int:
@@ -160,23 +167,56 @@ class PositionalConvolution(nn.Module):
         return F.gelu(moved).transpose(1, 2).reshape(batch, chunks * context.rows, width)
 
 
-class Attention(nn.Module):
-    """Plain softmax attention; the backward of the fused CPU kernel is slower than this at these lengths."""
+def buckets_of(distances: Tensor, buckets: int, farthest: int) -> Tensor:
+    """WavLM's bucket of each distance (key minus query, in frames): one each for small ones, logarithmic beyond."""
+    half = buckets // 2
+    exact = half // 2
+    size = distances.abs()
+    growth = torch.log(size.clamp(min=1).float() / exact) / math.log(farthest / exact) * (half - exact)
+    far = (exact + growth).long().clamp(max=half - 1)
+    return torch.where(size < exact, size, far) + (distances > 0).long() * half
 
-    def __init__(self, shape: Shape) -> None:
+
+class Attention(nn.Module):
+    """Plain softmax attention; the backward of the fused CPU kernel is slower than this at these lengths.
+
+    With relative positions (WavLM, Chen et al. 2021) the first layer holds the table of all layers.
+    """
+
+    def __init__(self, shape: Shape, *, first: bool = False) -> None:
         super().__init__()
         width = shape.hidden_size
         self.heads = shape.num_attention_heads
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
+        self.gated = shape.buckets > 0
+        if self.gated:
+            self.gru_rel_pos_linear = nn.Linear(width // self.heads, 8)
+            self.gru_rel_pos_const = nn.Parameter(torch.ones(1, self.heads, 1, 1))
+            if first:
+                self.rel_attn_embed = nn.Embedding(shape.buckets, self.heads)
 
-    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
-        """(batch, rows, width) with an additive mask that broadcasts to (batch, heads, rows, rows)."""
+    def gate(self, hidden: Tensor) -> Tensor:
+        """How much of the distance bias each row lets through: (batch, rows, width) -> (batch, heads, rows, 1)."""
+        batch, rows, width = hidden.shape
+        heads = hidden.view(batch, rows, self.heads, width // self.heads).transpose(1, 2)
+        sums = self.gru_rel_pos_linear(heads).view(batch, self.heads, rows, 2, 4).sum(-1)
+        first, second = torch.sigmoid(sums).chunk(2, dim=-1)
+        gates: Tensor = first * (second * self.gru_rel_pos_const - 1.0) + 2.0
+        return gates
+
+    def forward(self, hidden: Tensor, bias: Tensor, distance: Tensor | None = None) -> Tensor:
+        """(batch, rows, width) with an additive mask that broadcasts to (batch, heads, rows, rows).
+
+        `distance` is the bias by distance before its gate, (heads, rows, rows).
+        """
         batch, rows, width = hidden.shape
         weight = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
         offset = torch.cat([self.q_proj.bias, self.k_proj.bias, self.v_proj.bias])
         projected = F.linear(hidden, weight, offset).view(batch, rows, 3, self.heads, width // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4)
         scores = (query * (width // self.heads) ** -0.5) @ key.transpose(2, 3)
+        if distance is not None:
+            scores = torch.addcmul(scores, self.gate(hidden), distance.to(scores.dtype))
         mixed = torch.softmax(scores + bias.to(scores.dtype), dim=-1) @ value
         attended: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(batch, rows, width))
         return attended
@@ -199,21 +239,21 @@ class FeedForward(nn.Module):
 class TransformerLayer(nn.Module):
     """Attention and feed-forward with residuals; norms before (stable) or after them."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, first: bool = False) -> None:
         super().__init__()
         self.pre_norm = shape.pre_norm
-        self.attention = Attention(shape)
+        self.attention = Attention(shape, first=first)
         self.layer_norm = nn.LayerNorm(shape.hidden_size)
         self.feed_forward = FeedForward(shape)
         self.final_layer_norm = nn.LayerNorm(shape.hidden_size)
 
-    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, bias: Tensor, distance: Tensor | None = None) -> Tensor:
         """(batch, rows, width) -> the same."""
         if self.pre_norm:
-            hidden = hidden + self.attention(self.layer_norm(hidden), bias)
+            hidden = hidden + self.attention(self.layer_norm(hidden), bias, distance)
             hidden = hidden + self.feed_forward(self.final_layer_norm(hidden))
             return hidden
-        hidden = self.layer_norm(hidden + self.attention(hidden, bias))
+        hidden = self.layer_norm(hidden + self.attention(hidden, bias, distance))
         hidden = self.final_layer_norm(hidden + self.feed_forward(hidden))
         return hidden
 
@@ -224,16 +264,18 @@ class Encoder(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.pre_norm = shape.pre_norm
+        self.buckets, self.farthest = shape.buckets, shape.farthest
         self.pos_conv_embed = PositionalConvolution(shape)
         self.layer_norm = nn.LayerNorm(shape.hidden_size)
-        self.layers = nn.ModuleList(TransformerLayer(shape) for _ in range(shape.num_hidden_layers))
+        self.layers = nn.ModuleList(TransformerLayer(shape, first=not n) for n in range(shape.num_hidden_layers))
 
     def forward(
         self, features: Tensor, lengths: Tensor, context: Context, taps: Sequence[int], skipped: Sequence[int] = ()
     ) -> list[Tensor]:
         """(batch, frames, width) -> the main rows behind each layer in `taps` (by count), (batch, frames, width).
 
-        The layers in `skipped` (by count) are left out.
+        Rows are as the layers leave them (`normed` makes the last ones what the head reads); the tap 0 is what the
+        first layer reads. The layers in `skipped` (by count) are left out.
         """
         frames = features.shape[1]
         inside = torch.arange(frames, device=features.device) < lengths[:, None]
@@ -241,16 +283,26 @@ class Encoder(nn.Module):
         rows = frame_of_row(context, frames).to(features.device)
         hidden = features[:, rows.clamp(max=frames - 1)] + self.pos_conv_embed(features, context)
         bias = _bias(context, frames, rows, lengths)
+        distance = self._distance(rows)
         if not self.pre_norm:
             hidden = self.layer_norm(hidden)
-        outputs: list[Tensor] = []
+        outputs = {0: hidden}
         for count, layer in enumerate(self.layers, start=1):
-            if count not in skipped:
-                hidden = layer(hidden, bias)
-            if count in taps:
-                normed = self.layer_norm(hidden) if self.pre_norm else hidden
-                outputs.append(main_rows(normed, context, frames))
+            outputs[count] = hidden = hidden if count in skipped else layer(hidden, bias, distance)
+        return [main_rows(outputs[tap], context, frames) for tap in taps]
+
+    def normed(self, hidden: Tensor) -> Tensor:
+        """What a head reads: (batch, frames, width) -> the same."""
+        outputs: Tensor = self.layer_norm(hidden) if self.pre_norm else hidden
         return outputs
+
+    def _distance(self, rows: Tensor) -> Tensor | None:
+        """The bias by distance between the frames of two rows, (heads, rows, rows), where the family has one."""
+        if not self.buckets:
+            return None
+        table = self.layers[0].attention.rel_attn_embed.weight
+        places = buckets_of(rows[None, :] - rows[:, None], self.buckets, self.farthest)
+        return table.t()[:, places]
 
 
 def _bias(context: Context, frames: int, rows: Tensor, lengths: Tensor) -> Tensor:
@@ -292,10 +344,22 @@ class StreamingCtc(nn.Module):
 
         Those in between are of phones if the network learns them.
         """
+        *between, last = self.states(features, lengths, context, (*taps, self.shape.num_hidden_layers), skipped)
+        heads = [*[self.phone_head or self.lm_head] * len(between), self.lm_head]
+        return [head(self.encoder.normed(state)) for head, state in zip(heads, (*between, last), strict=True)]
+
+    def states(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        context: Context | None,
+        taps: Sequence[int],
+        skipped: Sequence[int] = (),
+    ) -> list[Tensor]:
+        """What the layers in `taps` (by count; 0: what the first one reads) leave: (batch, frames, width) each."""
         context = context or whole(features.shape[1])
-        depth = self.shape.num_hidden_layers
-        *between, last = self.encoder(self.feature_projection(features), lengths, context, (*taps, depth), skipped)
-        return [*((self.phone_head or self.lm_head)(output) for output in between), self.lm_head(last)]
+        states: list[Tensor] = self.encoder(self.feature_projection(features), lengths, context, taps, skipped)
+        return states
 
     def forward(self, samples: Tensor, lengths: Tensor, context: Context | None = None) -> Tensor:
         """(batch, samples) and frames per row -> (batch, frames, vocabulary)."""

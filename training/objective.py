@@ -12,6 +12,7 @@ from torch import Tensor
 from streaming_asr.model import Context
 from training.batches import Rows
 from training.configuration import ObjectiveOptions, StreamingOptions
+from training.imitation import Imitation
 from training.model import StreamingCtc
 
 
@@ -76,6 +77,29 @@ def divergence(log_probs: Tensor, teacher: Tensor, frames: Tensor) -> Tensor:
     inside = torch.arange(log_probs.shape[1], device=frames.device) < frames[:, None]
     each = F.kl_div(log_probs, teacher, reduction="none", log_target=True).sum(-1)
     return (each * inside).sum() / inside.sum()
+
+
+def imitation_of(
+    model: StreamingCtc,
+    imitation: Imitation,
+    audio: Tensor,
+    clean: Tensor,
+    frames: Tensor,
+    letters: Targets,
+    context: Context | None,
+    options: ObjectiveOptions,
+    generator: np.random.Generator,
+    *,
+    weight: float,
+    head_alone: bool,
+) -> tuple[Tensor, float, float]:
+    """The loss to follow, the plain CTC loss per letter, and the unexplained share of the teacher's states."""
+    masked = mask_features(model.features(audio), options, generator)
+    states = model.states(masked, frames, context, range(model.shape.num_hidden_layers + 1))
+    unexplained = imitation.loss(states, imitation.targets(clean, masked.shape[1]), frames)
+    heard = model.encoder.normed(states[-1])
+    plain = ctc(_log(model.lm_head(heard.detach() if head_alone else heard)), frames, letters)
+    return plain + weight * unexplained, float(plain.detach()), float(unexplained.detach())
 
 
 def loss_of(

@@ -27,14 +27,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from streaming_asr.audio.samples import Samples
+from streaming_asr.model import Context
 from training.augment import Surroundings, normalized
 from training.batches import Batch, BatchMaker, Source
 from training.checkpoints import Start, read_config, read_start, write_model
 from training.configuration import Configuration
 from training.corpus import Corpus
+from training.imitation import Imitation
 from training.initialization import initialize
 from training.model import Shape, StreamingCtc
-from training.objective import Targets, choose_context, loss_of
+from training.objective import Targets, choose_context, imitation_of, loss_of
 from training.phones import Phones
 from training.schedule import Schedule
 from training.transcripts import ENGLISH
@@ -54,6 +56,7 @@ class Shared:
     schedule: Schedule
     step: Any
     seconds: Any
+    imitation: Imitation | None = None
 
     @property
     def model(self) -> StreamingCtc:
@@ -114,7 +117,17 @@ def prepare_run(configuration: Configuration) -> Shared:
         Schedule.plan(configuration.run, started),
         processes.Value("q", step),
         processes.Value("d", seconds),
+        teacher_of(configuration, model.shape),
     )
+
+
+def teacher_of(configuration: Configuration, shape: Shape) -> Imitation | None:
+    """The teacher of a run, if it has one."""
+    options = configuration.imitation
+    if not options.folder:
+        return None
+    corpus = Corpus.open(Path(configuration.sources[0].folder))
+    return Imitation.prepare(Path(options.folder), shape, corpus, Path(configuration.run.folder))
 
 
 def start_model(configuration: Configuration) -> Start:
@@ -156,6 +169,7 @@ def batch_maker(configuration: Configuration, start: Start, phones: Phones | Non
         configuration.run.seed,
         start.spelling,
         phones,
+        with_clean=bool(configuration.imitation.folder),
     )
 
 
@@ -227,13 +241,16 @@ def make_optimizers(shared: Shared, number: int) -> list[torch.optim.Optimizer]:
     and heads. Steps of both are equally large at the same rate (Liu et al. 2025), so one schedule serves them.
     """
     options = shared.configuration.optimizer
-    matrices, rest = list[Tensor](), list[Tensor]()
+    matrices, rest = list[Tensor](), dict[float, list[Tensor]]()
     for name, weight in shared.model.named_parameters():
-        if weight.requires_grad:
-            (matrices if options.muon and is_matrix(name, weight) else rest).append(weight)
+        if weight.requires_grad and options.muon and is_matrix(name, weight):
+            matrices.append(weight)
+        elif weight.requires_grad:
+            rest.setdefault(next((factor for part, factor in options.rates if part in name), 1.0), []).append(weight)
     decay = options.weight_decay
+    groups = [{"params": weights, "factor": factor} for factor, weights in rest.items()]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, options.peak, options.betas, weight_decay=decay, fused=True)
+        torch.optim.AdamW(groups, options.peak, options.betas, weight_decay=decay, fused=True)
     ]
     if matrices:
         muon = torch.optim.Muon(matrices, options.peak, decay, options.momentum, adjust_lr_fn="match_rms_adamw")
@@ -255,24 +272,13 @@ def train_step(shared: Shared, optimizers: list[torch.optim.Optimizer], batch: B
     configuration, device = shared.configuration, torch.device(shared.configuration.run.device)
     generator = np.random.default_rng((configuration.run.seed, 2, step))
     context = choose_context(configuration.streaming, generator)
-    audio = torch.from_numpy(batch.audio).to(device).float()
     half = torch.autocast(device.type, torch.bfloat16) if configuration.run.bfloat16 else nullcontext()
     with half:
-        loss, plain = loss_of(
-            shared.model,
-            audio,
-            torch.from_numpy(batch.frames).to(device),
-            Targets.of(batch.letters, device, shared.start.spelling.blank),
-            Targets.of(batch.phones, device) if batch.phones else None,
-            context,
-            configuration.streaming,
-            configuration.objective,
-            generator,
-        )
+        loss, figures = _loss(shared, batch, device, context, generator)
     rate = shared.schedule.rate(step, configuration.optimizer.peak, configuration.optimizer.warmup)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
         optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(shared.model.parameters(), configuration.optimizer.clip)
@@ -285,12 +291,50 @@ def train_step(shared: Shared, optimizers: list[torch.optim.Optimizer], batch: B
         "step": step,
         "time": round(time.time(), 2),
         "hours": round(shared.seconds.value / 3600, 4),
-        "loss": round(plain, 4),
+        **{name: round(value, 4) for name, value in figures.items()},
         "rate": rate,
         "norm": round(float(norm), 3),
         "chunk": context.chunk if context else 0,
         "lookahead": context.lookahead if context else 0,
     }
+
+
+def _loss(
+    shared: Shared, batch: Batch, device: torch.device, context: Context | None, generator: np.random.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """What to follow, and what to log."""
+    configuration = shared.configuration
+    audio = torch.from_numpy(batch.audio).to(device).float()
+    frames = torch.from_numpy(batch.frames).to(device)
+    letters = Targets.of(batch.letters, device, shared.start.spelling.blank)
+    weight = configuration.imitation.weight_at(shared.seconds.value / 3600)
+    if weight and shared.imitation is not None and batch.clean is not None:
+        loss, plain, unexplained = imitation_of(
+            shared.model,
+            shared.imitation,
+            audio,
+            torch.from_numpy(batch.clean).to(device).float(),
+            frames,
+            letters,
+            context,
+            configuration.objective,
+            generator,
+            weight=weight,
+            head_alone=configuration.imitation.head_alone,
+        )
+        return loss, {"loss": plain, "unexplained": unexplained}
+    loss, plain = loss_of(
+        shared.model,
+        audio,
+        frames,
+        letters,
+        Targets.of(batch.phones, device) if batch.phones else None,
+        context,
+        configuration.streaming,
+        configuration.objective,
+        generator,
+    )
+    return loss, {"loss": plain}
 
 
 def update_average(shared: Shared) -> None:
