@@ -51,8 +51,9 @@ class Imitation:
         """What each state should be, (batch, frames, width) each, for normalized audio (batch, samples)."""
         with torch.no_grad():
             states = self.whisper.states(LEVEL * clean, self.offset, self.every)
+        places = torch.arange(frames)
         return [
-            self.whisper.read_by_next(number, state[:, :frames] - mean[:frames] + mean.mean(0))
+            self.whisper.read_by_next(number, state[:, :frames] - mean[places.clamp(max=len(mean) - 1)] + mean.mean(0))
             for number, (state, mean) in enumerate(zip(states, self.means, strict=True))
         ]
 

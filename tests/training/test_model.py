@@ -20,9 +20,11 @@ SAMPLES = 40_000
 
 
 def config_of(shape: Shape) -> dict[str, object]:
-    return {
-        "model_type": "wav2vec2",
-        "architectures": ["Wav2Vec2ForCTC"],
+    family = "wavlm" if shape.buckets else "wav2vec2"
+    positions = {"num_buckets": shape.buckets, "max_bucket_distance": shape.farthest} if shape.buckets else {}
+    return positions | {
+        "model_type": family,
+        "architectures": ["WavLMForCTC" if shape.buckets else "Wav2Vec2ForCTC"],
         **{name: getattr(shape, name) for name in ("hidden_size", "intermediate_size", "vocab_size", "conv_bias")},
         **{name: list(getattr(shape, name)) for name in ("conv_dim", "conv_kernel", "conv_stride")},
         "num_hidden_layers": shape.num_hidden_layers,
@@ -87,6 +89,35 @@ def test_training_masks_equal_what_the_encoder_streams(
 
     assert masked.shape == streamed.shape
     torch.testing.assert_close(masked, streamed, atol=1e-10, rtol=1e-8)
+
+
+@pytest.fixture
+def relative(shape: Shape) -> StreamingCtc:
+    """A network with WavLM's relative positions, whose gates let different things through."""
+    torch.manual_seed(4)
+    model = StreamingCtc(replace(shape, buckets=32, farthest=80)).eval()
+    for name, parameter in model.named_parameters():
+        torch.nn.init.normal_(parameter, 0.5, 1.0) if "rel_" in name else None
+    return model
+
+
+def test_relative_positions_equal_those_of_transformers(tmp_path: Path, relative: StreamingCtc) -> None:
+    transformers = pytest.importorskip("transformers")
+    reference = transformers.WavLMForCTC.from_pretrained(save(tmp_path, relative)).eval()
+    audio = torch.randn(2, 40_000)
+    with torch.no_grad():
+        ours = relative(audio, torch.full((2,), relative.shape.frames(40_000)))
+        torch.testing.assert_close(ours, reference(audio).logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("context", [Context(8), Context(5, 7), Context(6, 2, left=7, sinks=3)])
+def test_relative_positions_in_chunks_equal_what_the_encoder_streams(
+    tmp_path: Path,
+    relative: StreamingCtc,
+    samples: np.ndarray,  # type: ignore[type-arg]
+    context: Context,
+) -> None:
+    test_training_masks_equal_what_the_encoder_streams(tmp_path, relative, samples, context)
 
 
 def test_padding_of_a_batch_changes_nothing(model: StreamingCtc) -> None:

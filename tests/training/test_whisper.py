@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from training.corpus import Corpus
+from training.imitation import LEVEL, Imitation, frames_of, measured
+from training.model import Attention, Shape, StreamingCtc, TransformerLayer, buckets_of
+from training.whisper import HOP, WhisperEncoder, read_arrays
+from training.whisper_start import begin, bias_table, gate_constant, layer_weights, positional_scores, shared_rows
+
+WIDTH, HEADS, LAYERS, POSITIONS = 32, 4, 2, 1500
+
+
+def arrays() -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    """The arrays of a small encoder by CTranslate2's names, and one of a decoder."""
+    generator = np.random.default_rng(0)
+
+    def some(*sizes: int) -> np.ndarray:  # type: ignore[type-arg]
+        return (0.1 * generator.standard_normal(sizes)).astype(np.float16)
+
+    found = {
+        "encoder/num_heads": np.array(HEADS, dtype=np.int16),
+        "encoder/conv1/weight": some(WIDTH, 80, 3),
+        "encoder/conv1/bias": some(WIDTH),
+        "encoder/conv2/weight": some(WIDTH, WIDTH, 3),
+        "encoder/conv2/bias": some(WIDTH),
+        "encoder/position_encodings/encodings": some(POSITIONS, WIDTH),
+        "encoder/layer_norm/gamma": some(WIDTH) + 1,
+        "encoder/layer_norm/beta": some(WIDTH),
+        "decoder/embeddings/weight": some(4, WIDTH),
+    }
+    for layer in range(LAYERS):
+        name = f"encoder/layer_{layer}/"
+        inputs = some(3 * WIDTH)
+        inputs[WIDTH : 2 * WIDTH] = 0.0
+        for part, weight, bias in (
+            ("self_attention/linear_0", 4 * some(3 * WIDTH, WIDTH), inputs),
+            ("self_attention/linear_1", some(WIDTH, WIDTH), some(WIDTH)),
+            ("ffn/linear_0", some(4 * WIDTH, WIDTH), some(4 * WIDTH)),
+            ("ffn/linear_1", some(WIDTH, 4 * WIDTH), some(WIDTH)),
+        ):
+            found |= {f"{name}{part}/weight": weight, f"{name}{part}/bias": bias}
+        for part in ("self_attention/layer_norm", "ffn/layer_norm"):
+            found |= {f"{name}{part}/gamma": some(WIDTH) + 1, f"{name}{part}/beta": some(WIDTH)}
+    return found
+
+
+def packed(content: dict[str, np.ndarray]) -> bytes:  # type: ignore[type-arg]
+    """Arrays as CTranslate2 writes them."""
+    kinds = {np.dtype(np.float32): 0, np.dtype(np.int8): 1, np.dtype(np.int16): 2, np.dtype(np.float16): 4}
+
+    def text(value: str) -> bytes:
+        return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
+
+    parts = [struct.pack("<I", 6), text("WhisperSpec"), struct.pack("<II", 3, len(content))]
+    for name, array in content.items():
+        raw = array.tobytes()
+        sizes = struct.pack(f"<B{array.ndim}I", array.ndim, *array.shape)
+        parts += [text(name), sizes, struct.pack("<BI", kinds[array.dtype], len(raw)), raw]
+    return b"".join(parts)
+
+
+@pytest.fixture
+def whisper(tmp_path: Path) -> WhisperEncoder:
+    (tmp_path / "model.bin").write_bytes(packed(arrays()))
+    return WhisperEncoder.read(tmp_path / "model.bin")
+
+
+@pytest.fixture
+def relative() -> Shape:
+    """40 ms frames, WavLM's bias, and otherwise the sizes of the small encoder."""
+    return Shape((16, 24), (320, 32), (40, 16), WIDTH, 4 * WIDTH, LAYERS, HEADS, 16, 4, 32, buckets=32, farthest=80)
+
+
+def test_only_the_encoder_is_read(whisper: WhisperEncoder) -> None:
+    assert (whisper.heads, whisper.layers, whisper.width) == (HEADS, LAYERS, WIDTH)
+    assert not any("decoder" in name or "embeddings" in name for name in whisper.weights)
+
+
+def test_quantized_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="w is quantized"):
+        read_arrays(packed({"w": np.ones((2, 2), np.int8)}))
+
+
+def test_states_equal_those_of_transformers(whisper: WhisperEncoder) -> None:
+    transformers = pytest.importorskip("transformers")
+    frames = 50
+    config = transformers.WhisperConfig(
+        d_model=WIDTH, encoder_layers=LAYERS, encoder_attention_heads=HEADS, encoder_ffn_dim=4 * WIDTH
+    )
+    config.max_source_positions = frames
+    reference = transformers.models.whisper.modeling_whisper.WhisperEncoder(config).eval()
+    reference.load_state_dict(spelled_for_transformers(whisper, frames))
+    audio = torch.randn(2, frames * HOP) * 0.1
+    extractor = transformers.WhisperFeatureExtractor(chunk_length=1)
+    mel = extractor([*audio.numpy()], sampling_rate=16_000, return_tensors="pt", padding=False).input_features
+    with torch.no_grad():
+        expected = reference(mel, output_hidden_states=True).hidden_states
+    states = whisper.states(audio)
+    for state, other in zip(states[:-1], expected[:-1], strict=True):
+        torch.testing.assert_close(state, other, atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(whisper.read_by_next(LAYERS, states[-1]), expected[-1], atol=2e-4, rtol=1e-3)
+
+
+def spelled_for_transformers(whisper: WhisperEncoder, frames: int) -> dict[str, Tensor]:
+    weights = whisper.weights
+    found = {f"{conv}.{part}": weights[f"{conv}/{part}"] for conv in ("conv1", "conv2") for part in ("weight", "bias")}
+    found["embed_positions.weight"] = whisper.positions[:frames]
+    norms = {"layer_norm": "layer_norm"}
+    for layer in range(LAYERS):
+        ours, theirs = f"layer_{layer}/", f"layers.{layer}."
+        norms |= {f"{theirs}self_attn_layer_norm": f"{ours}self_attention/layer_norm"}
+        norms |= {f"{theirs}final_layer_norm": f"{ours}ffn/layer_norm"}
+        for part in ("weight", "bias"):
+            query, key, value = weights[f"{ours}self_attention/linear_0/{part}"].chunk(3)
+            found |= {f"{theirs}self_attn.q_proj.{part}": query, f"{theirs}self_attn.v_proj.{part}": value}
+            if part == "weight":
+                found[f"{theirs}self_attn.k_proj.weight"] = key
+            found[f"{theirs}self_attn.out_proj.{part}"] = weights[f"{ours}self_attention/linear_1/{part}"]
+            found[f"{theirs}fc1.{part}"] = weights[f"{ours}ffn/linear_0/{part}"]
+            found[f"{theirs}fc2.{part}"] = weights[f"{ours}ffn/linear_1/{part}"]
+    for theirs, ours in norms.items():
+        found |= {f"{theirs}.weight": weights[f"{ours}/gamma"], f"{theirs}.bias": weights[f"{ours}/beta"]}
+    return found
+
+
+def test_a_layer_computes_what_whisper_does_in_any_order_of_its_heads(whisper: WhisperEncoder) -> None:
+    layer = TransformerLayer(Shape((8,), (320,), (320,), WIDTH, 4 * WIDTH, 1, HEADS, 16, 4, 32))
+    named = layer_weights(whisper, 1, [2, 0, 3, 1])
+    layer.load_state_dict({name.removeprefix("encoder.layers.1."): value for name, value in named.items()})
+    first, second = whisper.states(torch.randn(1, 20 * HOP))[1:]
+    with torch.no_grad():
+        torch.testing.assert_close(layer(first, torch.zeros(1)), second, atol=1e-5, rtol=1e-4)
+
+
+def test_rows_shared_by_all_layers_are_found_again(whisper: WhisperEncoder) -> None:
+    first = positional_scores(whisper, 0, 1.0)
+    order = [2, 0, 3, 1]
+    scrambled = torch.empty_like(first)
+    scrambled[order] = 0.5 * first
+    rows, orders, scales = shared_rows([first, scrambled])
+    assert orders[1] == [order[head] for head in orders[0]]
+    fitted = [scale[:, None] * rows for scale in scales]
+    torch.testing.assert_close(fitted[0], first[orders[0]], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(fitted[1], scrambled[orders[1]], atol=1e-4, rtol=1e-3)
+
+
+def test_positional_scores_depend_on_how_the_layer_norm_scales(whisper: WhisperEncoder) -> None:
+    torch.testing.assert_close(positional_scores(whisper, 0, 2.0), positional_scores(whisper, 0, 1.0) / 4)
+
+
+def test_the_table_holds_the_score_of_twice_the_distance(relative: Shape) -> None:
+    rows = torch.randn(HEADS, 481)
+    table = bias_table(rows, relative)
+    for distance in (-5, -1, 0, 3, 7):
+        place = buckets_of(torch.tensor(distance), relative.buckets, relative.farthest)
+        torch.testing.assert_close(table[place], rows[:, 240 + 2 * distance])
+
+
+def test_a_gate_lets_through_what_its_constant_says(relative: Shape) -> None:
+    attention = Attention(relative)
+    scale = torch.tensor([0.0, 0.5, 1.0, 2.0])
+    with torch.no_grad():
+        attention.gru_rel_pos_linear.weight.zero_()
+        attention.gru_rel_pos_linear.bias.zero_()
+        attention.gru_rel_pos_const.copy_(gate_constant(scale))
+        gates = attention.gate(torch.randn(1, 3, WIDTH))
+    torch.testing.assert_close(gates[0, :, 1, 0], scale)
+
+
+def test_the_start_has_the_layers_of_the_teacher_and_the_front_of_another(
+    whisper: WhisperEncoder, relative: Shape
+) -> None:
+    torch.manual_seed(0)
+    front = StreamingCtc(Shape((16, 24), (320, 16), (40, 8), WIDTH, 4 * WIDTH, 1, HEADS, 16, 4, 32))
+    config = {name: getattr(relative, name) for name in Shape.__dataclass_fields__} | {
+        "model_type": "wavlm",
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "num_buckets": relative.buckets,
+        "max_bucket_distance": relative.farthest,
+    }
+    with torch.no_grad():
+        model = begin(whisper, front, config, 0.1 * torch.randn(1, 40 * HOP))
+        audio = torch.randn(1, relative.samples(10))
+        slow, fast = model.features(audio), front.features(audio)
+    weight = model.state_dict()["encoder.layers.1.feed_forward.output_dense.weight"]
+    assert torch.equal(weight, whisper.weights["layer_1/ffn/linear_1/weight"])
+    torch.testing.assert_close(slow, fast[:, 1::2][:, : slow.shape[1]], atol=1e-5, rtol=1e-4)
+
+
+def test_frames_that_are_no_multiple_of_the_teachers_are_refused(shape: Shape, relative: Shape) -> None:
+    assert frames_of(relative) == (2, 2)
+    with pytest.raises(ValueError, match="frames of 200 samples"):
+        frames_of(Shape((8,), (400,), (200,), WIDTH, WIDTH, 1, HEADS, 16, 4, 32))
+
+
+def test_what_equals_the_teacher_leaves_nothing_unexplained_and_its_mean_everything(
+    whisper: WhisperEncoder, corpus: Corpus
+) -> None:
+    means, variances = measured(whisper, corpus, 2, 2, windows=4, rows=2)
+    imitation = Imitation(whisper, tuple(means), tuple(variances), 2, 2)
+    clean = torch.from_numpy(corpus.audio[: 20 * 640].astype(np.float32))[None] / 3000
+    frames, lengths = 18, torch.tensor([15])
+    targets = imitation.targets(clean, frames)
+    taught = [state[:, :frames] for state in whisper.states(LEVEL * clean, 2, 2)]
+    unpositioned = [state - mean[:frames] + mean.mean(0) for state, mean in zip(taught, means, strict=True)]
+    assert float(imitation.loss(unpositioned, targets, lengths)) == pytest.approx(0.0, abs=1e-6)
+    constant = [mean.mean(0).expand(1, frames, WIDTH) for mean in means]
+    assert float(imitation.loss(constant, targets, lengths)) > 0.3
+    unpositioned[0][:, 15:] = 100.0
+    assert float(imitation.loss(unpositioned, targets, lengths)) == pytest.approx(0.0, abs=1e-6)
