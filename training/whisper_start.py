@@ -1,11 +1,11 @@
-"""A WavLM that begins with Whisper's layers: `python -m training.whisper_start WHISPER_FOLDER TARGET --front FOLDER
---shape FOLDER --corpus FOLDER`.
+"""A WavLM that begins with Whisper's layers: `python -m training.whisper_start WHISPER_FOLDER TARGET --shape ...`.
 
 The transformer layers of both are the same (layer norm first, GELU). What Whisper adds to each frame once, its
 sinusoids, becomes WavLM's bias by distance: the part of each head's scores that comes from two positions alone, as a
 function of their distance. WavLM has one table for all layers, so the heads of each layer are put in the order in which
 they fit it best, and each head's gate scales its row. Whisper has 20 ms frames, this model 40 ms: attention over every
-second frame mixes almost the same. The convolutions come from another model folder.
+second frame mixes almost the same. The convolutions come from another model folder, that of the package unless
+`--front` names one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from streaming_asr.audio.samples import SAMPLE_RATE
+from streaming_asr.checkpoints.checkpoint import embedded_folder
 from training.augment import normalized
 from training.checkpoints import read_start, write_model
 from training.corpus import Corpus
@@ -169,7 +170,7 @@ def main() -> None:
     parser.add_argument("whisper", type=Path, help="where the package of the registry goes")
     parser.add_argument("target", type=Path)
     parser.add_argument("--shape", type=Path, required=True, help="a folder with a config.json, and how it spells")
-    parser.add_argument("--front", type=Path, required=True, help="a model folder with 20 ms frames")
+    parser.add_argument("--front", type=Path, default=embedded_folder(), help="a model folder with 20 or 40 ms frames")
     parser.add_argument("--corpus", type=Path, required=True, help="a folder of training.prepare")
     options = parser.parse_args()
     teacher = WhisperEncoder.read(download(options.whisper))
