@@ -16,7 +16,7 @@ SPEECH ?= ../shared/speech
 TEXT ?= ../shared/text
 RECIPE ?= english-small
 UTTERANCES ?= 17000
-STARTS := $(if $(filter english-small,$(RECIPE)),runs/english-imitation/final)
+STARTS := $(if $(filter english-small,$(RECIPE)),runs/english-imitation/final,prepared/.synthetic)
 
 .PHONY: demo test check lint types layers tests core pythons lm clients model docs clean
 
@@ -58,7 +58,7 @@ lm: $(VENV)/.dev  ## kenlm, which compiles from source, for the tests that compa
 clients: $(VENV)/.dev  ## the client packages of other services, each in its own environment, for the tests with them
 	$(BIN)/python tests/clients/environments.py
 
-model: prepared/.done $(STARTS)  ## trains a model as RECIPE=english-small or english-medium (one GPU) says; goes on where it stopped
+model: $(STARTS)  ## trains a model as RECIPE=english-small or english-medium (one GPU) says; goes on where it stopped
 	$(BIN)/python -m training.train training/configs/$(RECIPE).toml
 	$(BIN)/python -m training.evaluate runs/$(RECIPE)/final prepared/real --noise prepared/noise
 
@@ -72,6 +72,9 @@ prepared/.done: $(VENV)/.dev
 	$(BIN)/python -m training.prepare $(SPEECH)/manifest.tsv prepared/real
 	$(BIN)/python -m training.prepare $(SPEECH)/noise/manifest.tsv prepared/noise --untranscribed --held-out 5-
 	$(BIN)/python -m training.prepare $(SPEECH)/rir/manifest.tsv prepared/rooms --untranscribed
+	@touch $@
+
+prepared/.synthetic: prepared/.done  ## speech of espeak-ng and flite, what words sound like, where words begin
 	$(BIN)/python -m training.synthesize $(TEXT) prepared/synthetic --utterances $(UTTERANCES)
 	$(BIN)/python -m training.phones prepared/phones.tsv prepared/real prepared/synthetic
 	$(BIN)/python -m training.align streaming_asr/embedded/english prepared/real

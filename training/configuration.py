@@ -96,6 +96,17 @@ class ImitationOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TeachingOptions:
+    """Another model folder whose posteriors of undisturbed audio, with full context, are targets for each frame.
+
+    It has the frame rate and the labels of the model; `weight` is that of the divergence per frame.
+    """
+
+    folder: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizerOptions:
     """AdamW, or Muon for the matrices, with a warm-up in steps and a cosine that ends at zero with the run.
 
@@ -144,6 +155,7 @@ class Configuration:
     streaming: StreamingOptions = field(default_factory=StreamingOptions)
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     imitation: ImitationOptions = field(default_factory=ImitationOptions)
+    teaching: TeachingOptions = field(default_factory=TeachingOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     noise: str = ""
     rooms: str = ""
@@ -169,6 +181,7 @@ class Configuration:
             augmentation=_options(AugmentOptions, content.get("augmentation", {})),
             streaming=_options(StreamingOptions, content.get("streaming", {})),
             objective=_options(ObjectiveOptions, content.get("objective", {})),
+            teaching=_options(TeachingOptions, content.get("teaching", {})),
             imitation=_options(ImitationOptions, content.get("imitation", {})),
             optimizer=_options(OptimizerOptions, content.get("optimizer", {})),
         )

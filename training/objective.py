@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +103,18 @@ def imitation_of(
     return plain + weight * unexplained, float(plain.detach()), float(unexplained.detach())
 
 
+def teaching_of(teacher: StreamingCtc, log_probs: Tensor, clean: Tensor, frames: Tensor) -> Tensor:
+    """KL per frame from a teacher that hears all of the undisturbed audio (batch, samples), a scalar.
+
+    Its frames begin with those of the student; where it needs more samples for one, the last frames have no target.
+    """
+    count = min(log_probs.shape[1], teacher.shape.frames(clean.shape[1]))
+    with torch.no_grad():
+        taught = (frames - 1).clamp(min=1, max=count)
+        targets = _log(teacher(clean, taught))[:, :count]
+    return divergence(log_probs[:, :count], targets, taught)
+
+
 def loss_of(
     model: StreamingCtc,
     audio: Tensor,
@@ -112,10 +125,12 @@ def loss_of(
     streaming: StreamingOptions,
     options: ObjectiveOptions,
     generator: np.random.Generator,
+    teach: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, float]:
     """The loss to follow and the plain CTC loss per letter of the last layer.
 
-    Layers in between are asked for the phones if there are any, for the letters if not.
+    Layers in between are asked for the phones if there are any, for the letters if not. `teach` gives another loss for
+    the natural logarithms of the last layer, (batch, frames, vocabulary).
     """
     features = model.features(audio)
     masked = mask_features(features, options, generator)
@@ -124,7 +139,7 @@ def loss_of(
     skipped = [count for count in range(1, depth + 1) if generator.random() < options.layer_drop]
     outputs = [_log(logits) for logits in model.transform(masked, frames, context, taps, skipped)]
     plain = ctc(outputs[-1], frames, letters)
-    loss = plain
+    loss = plain + (teach(outputs[-1]) if teach else 0.0)
     if taps:
         loss = loss + options.intermediate_weight * ctc(outputs[0], frames, phones or letters)
     if options.consistency:

@@ -36,7 +36,7 @@ from training.corpus import Corpus
 from training.imitation import Imitation
 from training.initialization import initialize
 from training.model import Shape, StreamingCtc
-from training.objective import Targets, choose_context, imitation_of, loss_of
+from training.objective import Targets, choose_context, imitation_of, loss_of, teaching_of
 from training.phones import Phones
 from training.schedule import Schedule
 from training.transcripts import ENGLISH
@@ -57,6 +57,7 @@ class Shared:
     step: Any
     seconds: Any
     imitation: Imitation | None = None
+    teacher: StreamingCtc | None = None
 
     @property
     def model(self) -> StreamingCtc:
@@ -117,12 +118,13 @@ def prepare_run(configuration: Configuration) -> Shared:
         Schedule.plan(configuration.run, started),
         processes.Value("q", step),
         processes.Value("d", seconds),
-        teacher_of(configuration, model.shape),
+        imitation_for(configuration, model.shape),
+        read_start(configuration.teaching.folder).model.eval() if configuration.teaching.folder else None,
     )
 
 
-def teacher_of(configuration: Configuration, shape: Shape) -> Imitation | None:
-    """The teacher of a run, if it has one."""
+def imitation_for(configuration: Configuration, shape: Shape) -> Imitation | None:
+    """The teacher of a run whose states are imitated, if it has one."""
     options = configuration.imitation
     if not options.folder:
         return None
@@ -169,7 +171,7 @@ def batch_maker(configuration: Configuration, start: Start, phones: Phones | Non
         configuration.run.seed,
         start.spelling,
         phones,
-        with_clean=bool(configuration.imitation.folder),
+        with_clean=bool(configuration.imitation.folder or configuration.teaching.folder),
     )
 
 
@@ -323,6 +325,13 @@ def _loss(
             head_alone=configuration.imitation.head_alone,
         )
         return loss, {"loss": plain, "unexplained": unexplained}
+    teach = None
+    if shared.teacher is not None and batch.clean is not None:
+        teacher, clean = shared.teacher, torch.from_numpy(batch.clean).to(device).float()
+
+        def teach(log_probs: Tensor) -> Tensor:
+            return configuration.teaching.weight * teaching_of(teacher, log_probs, clean, frames)
+
     loss, plain = loss_of(
         shared.model,
         audio,
@@ -333,8 +342,9 @@ def _loss(
         configuration.streaming,
         configuration.objective,
         generator,
+        teach,
     )
-    return loss, {"loss": plain}
+    return loss, {"loss": plain, "all": float(loss.detach())}
 
 
 def update_average(shared: Shared) -> None:

@@ -19,7 +19,7 @@ from training.configuration import (
 )
 from training.corpus import Corpus
 from training.model import Shape, StreamingCtc
-from training.objective import Targets, choose_context, loss_of, mask_features
+from training.objective import Targets, choose_context, loss_of, mask_features, teaching_of
 from training.train import batch_maker, make_optimizers, prepare_run, save, train, train_step, update_average
 
 from .conftest import BATCHES
@@ -89,6 +89,29 @@ def test_consistency_adds_a_second_view(model: StreamingCtc, maker: BatchMaker) 
         for share in (0.0, 0.2)
     )
     assert float(both.detach()) > 1.5 * float(plain.detach())
+
+
+def test_who_says_what_the_teacher_says_is_taught_nothing(model: StreamingCtc, shape: Shape) -> None:
+    clean, frames = torch.randn(2, 20_000), torch.tensor([shape.frames(20_000), shape.frames(14_000)])
+    with torch.no_grad():
+        same = model(clean, frames - 1).log_softmax(-1)
+    torch.manual_seed(9)
+    other = StreamingCtc(shape).eval()
+    assert float(teaching_of(model, same, clean, frames)) == pytest.approx(0.0, abs=1e-6)
+    assert float(teaching_of(other, same, clean, frames)) > 0.01
+
+
+def test_a_teacher_that_needs_more_samples_for_a_frame_teaches_the_first_ones(
+    model: StreamingCtc, shape: Shape
+) -> None:
+    wider = StreamingCtc(replace(shape, conv_kernel=(*shape.conv_kernel[:-1], 6))).eval()
+    clean = torch.randn(1, shape.samples(20))
+    assert wider.shape.frames(clean.shape[1]) == 19
+    log_probs = model(clean, torch.tensor([20])).log_softmax(-1)
+    loss = teaching_of(wider, log_probs, clean, torch.tensor([20]))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert torch.isfinite(loss)
+    assert model.lm_head.weight.grad is not None
 
 
 def test_masks_hide_whole_frames_and_whole_channels() -> None:
