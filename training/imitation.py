@@ -78,17 +78,20 @@ def frames_of(shape: Shape) -> tuple[int, int]:
 def measured(
     whisper: WhisperEncoder, corpus: Corpus, offset: int, every: int, windows: int = 96, rows: int = 8
 ) -> tuple[list[Tensor], list[float]]:
-    """The mean of each state by position, (frames, width), and its variance around that, over windows of speech."""
+    """The mean of each state by position, (frames, width), and its variance around that, over windows of speech.
+
+    The windows come from all audio of the corpus, whatever its part: nothing but these means is taken from it.
+    """
     generator = np.random.default_rng(0)
-    sums: list[Tensor] = []
-    squares: list[Tensor] = []
+    sums = [torch.zeros(1)] * (whisper.layers + 1)
+    spreads = [0.0] * (whisper.layers + 1)
     for _ in range(windows // rows):
         starts = generator.integers(0, len(corpus.audio) - _WINDOW, rows)
         audio = np.stack([normalized(corpus.audio[start : start + _WINDOW].astype(np.float32)) for start in starts])
         with torch.no_grad():
             states = whisper.states(LEVEL * torch.from_numpy(audio), offset, every)
         read = [whisper.read_by_next(number, state) for number, state in enumerate(states)]
-        sums = [state.sum(0) + old for state, old in zip(states, sums or [0.0] * len(states), strict=True)]
-        squares = [one.var(0) + old for one, old in zip(read, squares or [0.0] * len(states), strict=True)]
-    means = [one / (windows // rows * rows) for one in sums]
-    return means, [float(one.mean()) / (windows // rows) for one in squares]
+        sums = [old + state.sum(0) for state, old in zip(states, sums, strict=True)]
+        spreads = [old + float(one.var(0).mean()) for one, old in zip(read, spreads, strict=True)]
+    batches = windows // rows
+    return [one / (batches * rows) for one in sums], [one / batches for one in spreads]

