@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,17 +63,26 @@ def word_error_rate(examples: Sequence[Example], texts: Sequence[str]) -> float:
     return float(jiwer.wer(spoken, [text.casefold() for text in texts]))
 
 
+def letter_error_rate(examples: Sequence[Example], texts: Sequence[str]) -> float:
+    """The same per spoken letter, spaces included."""
+    import jiwer
+
+    spoken = [example.transcript.casefold() for example in examples]
+    return float(jiwer.cer(spoken, [text.casefold() for text in texts]))
+
+
 def evaluate(
     model: StreamingCtc,
     sets: Mapping[str, Sequence[Example]],
     contexts: Mapping[str, Context | None],
     spelling: Spelling = ENGLISH,
+    error_rate: Callable[[Sequence[Example], Sequence[str]], float] = word_error_rate,
 ) -> dict[str, dict[str, float]]:
-    """Word error rates by way of recognition, then by set; "all" is the mean over the sets."""
+    """Error rates by way of recognition, then by set; "all" is the mean over the sets."""
     table: dict[str, dict[str, float]] = {}
     for way, context in contexts.items():
         rates = {
-            name: word_error_rate(examples, recognize(model, examples, context, spelling=spelling))
+            name: error_rate(examples, recognize(model, examples, context, spelling=spelling))
             for name, examples in sets.items()
         }
         table[way] = rates | {"all": float(np.mean(list(rates.values())))}
@@ -104,6 +113,7 @@ def main() -> None:
     parser.add_argument("--part", default="dev", help="train: speakers that the model has heard")
     parser.add_argument("--limit", type=int, help="recordings per set")
     parser.add_argument("--ways", nargs="*", default=["offline", "640+320"])
+    parser.add_argument("--letters", action="store_true", help="errors per letter instead of per word")
     parser.add_argument("--log", type=Path, help="a file that gets one line of JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -113,11 +123,12 @@ def main() -> None:
     sets = evaluation_sets(Corpus.open(options.corpus).part(options.part), noises, options.limit)
     hop_ms = float(np.prod(start.model.shape.conv_stride)) / 16
     known = ways(hop_ms)
-    table = evaluate(start.model.eval(), sets, {way: known[way] for way in options.ways}, start.spelling)
+    rate = letter_error_rate if options.letters else word_error_rate
+    table = evaluate(start.model.eval(), sets, {way: known[way] for way in options.ways}, start.spelling, rate)
     for way, rates in table.items():
         Console().print(way, {name: round(100 * rate, 1) for name, rate in rates.items()})
     if options.log:
-        line = {"time": round(time.time()), "model": str(options.model), "wer": table}
+        line = {"time": round(time.time()), "model": str(options.model), "cer" if options.letters else "wer": table}
         with options.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

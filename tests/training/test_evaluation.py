@@ -7,7 +7,7 @@ import numpy as np
 
 from streaming_asr.model import Context
 from training.corpus import Corpus
-from training.evaluate import evaluate, recognize, ways, word_error_rate
+from training.evaluate import evaluate, letter_error_rate, recognize, ways, word_error_rate
 from training.evaluation_sets import Example, evaluation_sets
 from training.model import StreamingCtc
 
@@ -42,6 +42,10 @@ def test_texts_come_in_the_order_of_the_examples(model: StreamingCtc, corpus: Co
 def test_error_rates_are_words_over_words() -> None:
     examples = [Example(np.zeros(1, np.float32), "A B C"), Example(np.zeros(1, np.float32), "D")]
     assert word_error_rate(examples, ["A C", "D E"]) == 0.5
+
+
+def test_error_rates_of_letters_count_spaces_too() -> None:
+    assert letter_error_rate([Example(np.zeros(1, np.float32), "AB CD")], ["ab cde"]) == 0.2
 
 
 def test_the_table_has_a_row_per_way_and_a_mean(model: StreamingCtc, corpus: Corpus, tmp_path: Path) -> None:
