@@ -13,6 +13,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 ELSEWHERE: Final = {
     "training.md": "training/README.md",
+    "javascript.md": "client/javascript/README.md",
     "model-card.md": "streaming_asr/embedded/english/README.md",
     "contributing.md": "CONTRIBUTING.md",
     "security.md": "SECURITY.md",
@@ -42,7 +43,7 @@ def _on_the_site(link: re.Match[str], here: str, page: str) -> str:
     path = posixpath.normpath(posixpath.join(posixpath.dirname(here), link["path"]))
     if not (ROOT / path).exists():
         return link[0]  # mkdocs tells that it leads nowhere
-    pages = {file: name for name, file in ELSEWHERE.items()}
+    pages = {"README.md": "index.md", **{file: name for name, file in ELSEWHERE.items()}}
     target = path.removeprefix("docs/") if path.startswith("docs/") else pages.get(path)
     if target is None:
         return f"{link['text']} (`{path}`)" if f"`{path}`" not in link["text"] else link["text"]
