@@ -18,7 +18,7 @@ RECIPE ?= english-small
 UTTERANCES ?= 17000
 STARTS := $(if $(filter english-whisper,$(RECIPE)),runs/english-imitation/final,prepared/.synthetic)
 
-.PHONY: demo test check lint types layers tests core pythons lm clients model docs clean
+.PHONY: demo test check lint types layers tests core pythons lm clients model docs dist clean
 
 demo: $(VENV)/.demo  ## live captions of the bundled recording
 	$(BIN)/streaming-asr demo
@@ -41,8 +41,8 @@ tests: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 # The laws of streaming, model and search, and the protocol: what another Python or numpy could break.
-CORE := tests/decoding tests/model tests/checkpoints tests/client tests/test_session.py tests/test_utterance.py tests/test_recognizer.py \
-	tests/test_protocol.py
+CORE := tests/decoding tests/model tests/checkpoints tests/client \
+	tests/test_session.py tests/test_utterance.py tests/test_recognizer.py tests/test_protocol.py
 
 core: $(VENV)/.test  ## the tests of the core alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(CORE)
@@ -82,6 +82,18 @@ prepared/.synthetic: prepared/.done  ## speech of espeak-ng and flite, what word
 
 docs: .venv-docs/.ready  ## the documentation as a site in site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+dist: .venv-dist/.ready  ## wheel and sdist in dist/, checked, then installed and used outside the repository
+	rm -rf dist
+	.venv-dist/bin/python -m build --outdir dist
+	.venv-dist/bin/twine check --strict dist/*
+	.venv-dist/bin/check-wheel-contents dist/*.whl
+	.venv-dist/bin/python tests/distribution/installed.py dist
+
+.venv-dist/.ready: constraints.txt
+	@test -x .venv-dist/bin/python || $(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt build twine check-wheel-contents
+	@touch $@
 
 .venv-docs/.ready: pyproject.toml constraints.txt
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs

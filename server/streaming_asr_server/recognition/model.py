@@ -100,7 +100,8 @@ class ModelRecognition:
             await asyncio.gather(*(self._warm_up_stream(silence) for _ in range(streams)))
 
     async def _warm_up_stream(self, silence: Samples) -> None:
-        stream = self.recognizer.stream(sample_rate=SAMPLE_RATE, gate=GateOptions(enabled=False), **self._options)
+        options = {**self._options, "gate": GateOptions(enabled=False)}
+        stream = self.recognizer.stream(sample_rate=SAMPLE_RATE, **options)
         await _results([*stream.submit(silence), stream.submit_finish()])
 
     def open(

@@ -1,0 +1,172 @@
+"""Install a wheel in empty environments outside the repository and use it there: `make dist` runs this.
+
+One environment gets the extra `server` and runs the demo and a server; the other gets nothing but the base install
+and asks that server. Both must find only what the wheel brings.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from urllib.parse import urljoin
+from urllib.request import urlopen
+
+ROOT = Path(__file__).parents[2]
+MOST_BYTES = 60_000_000
+CONTENTS = (
+    "streaming_asr/py.typed",
+    "streaming_asr/embedded/demo.flac",
+    "streaming_asr/embedded/english/model.safetensors",
+    "streaming_asr_client/__init__.py",
+    "streaming_asr_server/web/index.html",
+)
+REFERENCE = re.compile(r"""(?:from|import|src=|href=)\s*\(?["'](?P<path>[\w./-]+\.(?:js|css|svg))["']""")
+
+
+def check_wheel(wheel: Path) -> None:
+    """It holds the model and the page, and is no larger than promised."""
+    size = wheel.stat().st_size
+    names = set(zipfile.ZipFile(wheel).namelist())
+    missing = [name for name in CONTENTS if name not in names]
+    assert not missing, f"{wheel.name} lacks {missing}"
+    assert size < MOST_BYTES, f"{wheel.name} has {size} bytes; at most {MOST_BYTES} are promised"
+    foreign = {name.partition("/")[0] for name in names if not name.startswith("streaming_asr")}
+    assert not foreign, f"{wheel.name} brings {foreign}"
+    print(f"{wheel.name}: {size / 1e6:.1f} MB, {len(names)} files")
+
+
+def environment(folder: Path, requirement: str) -> Path:
+    """An empty environment with the requirement alone; gives its folder of programs."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", requirement], check=True)
+    return folder / "bin"
+
+
+def said(programs: Path, folder: Path, *arguments: str) -> str:
+    """What the installed program prints, run outside the repository."""
+    command = [programs / "streaming-asr", *arguments]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
+    return done.stdout
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
+
+
+def demonstrate(programs: Path, folder: Path) -> None:
+    recording = installed(programs) / "embedded"
+    wanted = words((recording / "demo.txt").read_text("utf-8"))
+    found = words(said(programs, folder, "transcribe", str(recording / "demo.flac")))
+    right = sum(word in found for word in wanted)
+    assert right >= 0.8 * len(wanted), f"the demo's recording was heard as {' '.join(found)}"
+    assert said(programs, folder, "demo").strip(), "the demo prints nothing"
+    print(f"demo: {right} of {len(wanted)} words")
+
+
+def installed(programs: Path) -> Path:
+    """Where the package lies; it must be in the environment."""
+    script = "import pathlib, streaming_asr; print(pathlib.Path(streaming_asr.__file__).parent)"
+    place = Path(run_script(programs, programs, script))
+    assert programs.parent in place.parents, f"{place} is not in {programs.parent}"
+    return place
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        assert server.poll() is None, "the server ended"
+        try:
+            urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(f"{url} does not answer")
+
+
+def walk_page(address: str) -> int:
+    """Fetch the page and all that it names, however deep; gives the number of files."""
+    waiting, seen = [address], {address}
+    while waiting:
+        url = waiting.pop()
+        with urlopen(url, timeout=30) as answer:
+            text = answer.read().decode()
+        found = {urljoin(url, match["path"]) for match in REFERENCE.finditer(text)}
+        waiting += found - seen
+        seen |= found
+    return len(seen)
+
+
+def round_trip(server_programs: Path, client_programs: Path, folder: Path) -> None:
+    """The base install sends the demo's recording to a server and gets its words, and the page comes whole."""
+    recording = installed(server_programs) / "embedded" / "demo.flac"
+    port = free_port()
+    server = subprocess.Popen([server_programs / "streaming-asr", "serve", "--port", str(port)], cwd=folder)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/readyz", server)
+        print(f"page: {walk_page(f'http://127.0.0.1:{port}/')} files")
+        run_script(server_programs, folder, TO_RAW, str(recording), "demo.raw")
+        text = run_script(client_programs, folder, CLIENT, f"ws://127.0.0.1:{port}", "demo.raw")
+        assert "good morning" in " ".join(words(text)), f"the server heard {text}"
+        print(f"client: {text}")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=60)
+
+
+def run_script(programs: Path, folder: Path, script: str, *arguments: str) -> str:
+    command = [programs / "python", "-I", "-c", script, *arguments]
+    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
+    return done.stdout.strip()
+
+
+TO_RAW = """
+import sys, soundfile
+samples, rate = soundfile.read(sys.argv[1], dtype="int16")
+open(sys.argv[2], "wb").write(rate.to_bytes(4, "little") + samples.tobytes())
+"""
+
+CLIENT = """
+import asyncio, sys
+from streaming_asr_client import connect
+
+async def main():
+    content = open(sys.argv[2], "rb").read()
+    async with connect(sys.argv[1], sample_rate=int.from_bytes(content[:4], "little")) as stream:
+        await stream.send(content[4:])
+        await stream.finish()
+        print(*[event.text async for event in stream if type(event).__name__ == "Final"])
+
+asyncio.run(main())
+assert "torch" not in sys.modules
+"""
+
+
+def main() -> None:
+    """Check the wheel in the folder that is named, in every way."""
+    wheel = next(Path(sys.argv[1]).resolve().glob("*.whl"))
+    check_wheel(wheel)
+    os.environ.pop("PYTHONPATH", None)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = environment(folder / "server", f"{wheel}[server]")
+        demonstrate(server, folder)
+        round_trip(server, environment(folder / "client", str(wheel)), folder)
+
+
+if __name__ == "__main__":
+    main()
