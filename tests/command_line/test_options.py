@@ -60,6 +60,7 @@ def test_the_defaults_that_the_help_shows_are_those_of_the_library() -> None:
         )
     }
     gate, endpoint = GateOptions(), EndpointOptions()
+    assert shown.pop("gate_detector") == gate.detector
     assert {name: float(shown[name]) for name in shown if name.startswith(("end_", "gate_"))} == {
         "end_silence": endpoint.trailing_silence_ms,
         "end_no_words": endpoint.no_words_ms,
