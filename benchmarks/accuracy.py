@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jiwer
 import numpy as np
@@ -128,7 +128,8 @@ def faster_whisper(name: str, model: Path, sets: Mapping[str, Sequence[Example]]
     examples = [one for members in sets.values() for one in members]
     with tempfile.TemporaryDirectory() as folder:
         recordings, result = Path(folder) / "recordings.npz", Path(folder) / "result.json"
-        np.savez(recordings, **{f"{number:06}": one.samples for number, one in enumerate(examples)})
+        arrays: dict[str, Any] = {f"{number:06}": one.samples for number, one in enumerate(examples)}
+        np.savez(recordings, **arrays)
         command = [environments.python(environments.WHISPERLIVEKIT), FASTER_WHISPER, model, recordings, result]
         subprocess.run([str(part) for part in command], check=True)
         found = json.loads(result.read_text(encoding="utf-8"))

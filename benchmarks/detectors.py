@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +30,7 @@ from benchmarks.silence import SOUNDS, room
 from benchmarks.soak import samples_of
 from streaming_asr.audio.detectors import NoiseRobustDetector, SileroDetector, SpeechDetector, WebRtcDetector
 from streaming_asr.audio.gate import Closed, Gate, GateOptions, Opened, detector_for
-from streaming_asr.audio.samples import SAMPLE_RATE, FloatArray, Samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from training.augment import add_noise, trimmed
 from training.evaluation_sets import on_telephone
 
@@ -81,7 +82,7 @@ def openings(gate: Gate, samples: Samples) -> list[Opening]:
     return found
 
 
-def speech_blocks(clean: Samples) -> FloatArray:
+def speech_blocks(clean: Samples) -> npt.NDArray[np.intp]:
     """First samples of the blocks that hold speech."""
     blocks = clean[: len(clean) // BLOCK * BLOCK].reshape(-1, BLOCK)
     power = np.square(blocks, dtype=np.float64).mean(axis=1)

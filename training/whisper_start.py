@@ -139,7 +139,7 @@ def begin(
     scores = [positional_scores(teacher, number, spread) for number, spread in enumerate(spreads)]
     rows, orders, scales = shared_rows(scores)
     if front is None:
-        initialize(model, mel=True, blank_bias=0.0, speech=audio.flatten().numpy() / LEVEL)
+        initialize(model, mel=True, blank_bias=0.0, speech=(audio.flatten().numpy() / LEVEL).astype(np.float32))
     found = dict(model.state_dict())
     for layer, order in enumerate(orders):
         name = f"encoder.layers.{layer}."

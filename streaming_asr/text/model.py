@@ -198,7 +198,8 @@ def save(
     config |= {"spellings": dict(spellings), "words": list(words)}
     (folder / CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
     with (folder / WEIGHTS_FILE).open("wb") as file:
-        np.savez_compressed(file, **weights)
+        arrays: dict[str, Any] = dict(weights)
+        np.savez_compressed(file, **arrays)
 
 
 def _normalized(values: Floats, gain: Floats) -> Floats:
@@ -207,7 +208,8 @@ def _normalized(values: Floats, gain: Floats) -> Floats:
 
 
 def _sigmoid(values: Floats) -> Floats:
-    result: Floats = 1 / (1 + np.exp(-np.clip(values, -30, 30)))
+    one = np.float32(1)
+    result: Floats = one / (one + np.exp(-np.clip(values, -30, 30)))
     return result
 
 

@@ -45,17 +45,17 @@ def check_wheel(wheel: Path) -> None:
 
 def environment(folder: Path, requirement: str) -> Path:
     """An empty environment with the requirement alone; gives its folder of programs."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", requirement], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    constraints = ["--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([str(folder / "bin" / "python"), *install, *constraints, requirement], check=True)
     return folder / "bin"
 
 
 def said(programs: Path, folder: Path, *arguments: str) -> str:
     """What the installed program prints, run outside the repository."""
-    command = [programs / "streaming-asr", *arguments]
-    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
-    return done.stdout
+    command = [str(programs / "streaming-asr"), *arguments]
+    return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True, timeout=600).stdout
 
 
 def words(text: str) -> list[str]:
@@ -129,8 +129,8 @@ def round_trip(server_programs: Path, client_programs: Path, folder: Path) -> No
 
 
 def run_script(programs: Path, folder: Path, script: str, *arguments: str) -> str:
-    command = [programs / "python", "-I", "-c", script, *arguments]
-    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
+    command = [str(programs / "python"), "-I", "-c", script, *arguments]
+    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
     return done.stdout.strip()
 
 

@@ -18,7 +18,7 @@ def random_model(folder: Path, *, seed: int = 0, language: str = "en") -> TextMo
     """A small text model that was written to a folder and read again."""
     random = np.random.default_rng(seed)
 
-    def draw(*shape: int) -> np.ndarray:  # type: ignore[type-arg]
+    def draw(*shape: int) -> np.ndarray:
         return random.normal(size=shape).astype(np.float32)
 
     outputs = len(MARKS) + len(CASES)
@@ -40,7 +40,7 @@ def random_model(folder: Path, *, seed: int = 0, language: str = "en") -> TextMo
             f"block{block}_bias": draw(3 * MEMORY),
             f"block{block}_outward": draw(WIDTH, MEMORY),
         }
-    weights: dict[str, np.ndarray] = {}  # type: ignore[type-arg]
+    weights: dict[str, np.ndarray] = {}
     for name, values in plain.items():
         weights |= packed(name, values, as_bytes=False)
     weights |= packed("words", draw(len(WORDS) + 1, WIDTH), as_bytes=True)

@@ -114,7 +114,7 @@ def test_relative_positions_equal_those_of_transformers(tmp_path: Path, relative
 def test_relative_positions_in_chunks_equal_what_the_encoder_streams(
     tmp_path: Path,
     relative: StreamingCtc,
-    samples: np.ndarray,  # type: ignore[type-arg]
+    samples: np.ndarray,
     context: Context,
 ) -> None:
     test_training_masks_equal_what_the_encoder_streams(tmp_path, relative, samples, context)

@@ -17,11 +17,11 @@ from training.whisper_start import begin, bias_table, gate_constant, layer_weigh
 WIDTH, HEADS, LAYERS, POSITIONS = 32, 4, 2, 1500
 
 
-def arrays() -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def arrays() -> dict[str, np.ndarray]:
     """The arrays of a small encoder by CTranslate2's names, and one of a decoder."""
     generator = np.random.default_rng(0)
 
-    def some(*sizes: int) -> np.ndarray:  # type: ignore[type-arg]
+    def some(*sizes: int) -> np.ndarray:
         return (0.1 * generator.standard_normal(sizes)).astype(np.float16)
 
     found = {
@@ -51,7 +51,7 @@ def arrays() -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     return found
 
 
-def packed(content: dict[str, np.ndarray]) -> bytes:  # type: ignore[type-arg]
+def packed(content: dict[str, np.ndarray]) -> bytes:
     """Arrays as CTranslate2 writes them."""
     kinds = {np.dtype(np.float32): 0, np.dtype(np.int8): 1, np.dtype(np.int16): 2, np.dtype(np.float16): 4}
 

@@ -138,7 +138,7 @@ def projected(found: Sequence[Told], heard: Sequence[str], said: Sequence[str]) 
     return told
 
 
-def from_array(rows: np.ndarray, types: Sequence[str]) -> list[Labelled]:  # type: ignore[type-arg]
+def from_array(rows: np.ndarray, types: Sequence[str]) -> list[Labelled]:
     """Words as `training.text.prepare` stores them; how they are written is not known."""
     return [Labelled(types[word], "", int(mark), int(case)) for word, mark, case in rows]
 

@@ -29,7 +29,7 @@ def main(folder: str, recordings: str, result: str) -> None:
     Path(result).write_text(json.dumps({"texts": texts, "seconds": seconds}), encoding="utf-8")
 
 
-def _text(model: object, samples: np.ndarray) -> str:  # type: ignore[type-arg]
+def _text(model: object, samples: np.ndarray) -> str:
     options = {"language": "en", "beam_size": 1, "temperature": 0.0, "condition_on_previous_text": False}
     segments, _ = model.transcribe(samples, **options)  # type: ignore[attr-defined]
     return " ".join(segment.text.strip() for segment in segments)

@@ -58,7 +58,7 @@ async def alone(recognition: Recognition, audio: Samples, language: str) -> list
 async def test_streams_of_all_languages_at_once_say_what_each_says_alone(recognition: Recognition) -> None:
     codes = [code for code in MMS_LETTERS for _ in range(3)]
     audios = [noise(number) for number in range(len(codes))]
-    wire = [np.rint(audio * 32_768).clip(-32_768, 32_767).astype(np.float32) / 32_768 for audio in audios]
+    wire = [np.rint(audio * 32_768).clip(-32_768, 32_767).astype(np.float32) / np.float32(32_768) for audio in audios]
     expected = [await alone(recognition, audio, code) for audio, code in zip(wire, codes, strict=True)]
     async with local_server(lambda: recognition) as server:
         streams = (events_of(server.url, audio, language=code) for audio, code in zip(audios, codes, strict=True))
@@ -76,7 +76,7 @@ async def test_languages_are_told_as_tags_and_others_are_refused_with_the_list(r
 
 async def test_deepgrams_clients_choose_a_language_too(recognition: Recognition) -> None:
     audio = np.rint(noise(4) * 32_768).clip(-32_768, 32_767).astype("<i2")
-    expected = await alone(recognition, audio.astype(np.float32) / 32_768, "fra")
+    expected = await alone(recognition, audio.astype(np.float32) / np.float32(32_768), "fra")
     async with local_server(lambda: recognition) as server:
         query = httpx.QueryParams(language="fr", encoding="linear16", sample_rate=16_000)
         async with connect(f"{server.url}/v1/listen?{query}") as websocket:

@@ -24,7 +24,7 @@ SMALL = Shape(words=20, pieces=40, width=16, memory=12, blocks=2, hidden=8)
 TEXT = "Well, is it you? It is I, McDonald said. He has a TV. " * 20
 
 
-def lexicon(folder: Path) -> tuple[Lexicon, np.ndarray]:  # type: ignore[type-arg]
+def lexicon(folder: Path) -> tuple[Lexicon, np.ndarray]:
     words = read_line(TEXT)
     types = list(dict.fromkeys(word.word for word in words))
     folder.joinpath("types.json").write_text(json.dumps({"types": types, "seen": [9] * len(types)}))
