@@ -18,7 +18,7 @@ RECIPE ?= english-small
 UTTERANCES ?= 17000
 STARTS := $(if $(filter english-whisper,$(RECIPE)),runs/english-imitation/final,prepared/.synthetic)
 
-.PHONY: demo test check lint types layers tests core pythons lm clients model docs dist clean
+.PHONY: demo test check lint types layers tests core pythons lm clients model text-model docs dist clean
 
 demo: $(VENV)/.demo  ## live captions of the bundled recording
 	$(BIN)/streaming-asr demo

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
         StreamClosedError,
         StreamingAsrError,
     )
-    from streaming_asr.events import Alternative, Event, Final, Formatted, Partial, SpeechEnded, SpeechStarted, Word
+    from streaming_asr.events import (
+        Alternative,
+        Event,
+        Final,
+        Formatted,
+        Partial,
+        SpeechEnded,
+        SpeechStarted,
+        TurnEnding,
+        TurnResumed,
+        Word,
+    )
     from streaming_asr.exports import SubtitleOptions
     from streaming_asr.latency import Latency
     from streaming_asr.recognizer import Recognizer, Stream
@@ -61,6 +72,8 @@ __all__ = [
     "StreamingAsrError",
     "SubtitleOptions",
     "Transcript",
+    "TurnEnding",
+    "TurnResumed",
     "Word",
 ]
 
@@ -70,7 +83,10 @@ _HOMES = {
     "audio.sources": ("FileSource", "Source"),
     "endpointing": ("EndpointOptions",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "events": ("Alternative", "Event", "Final", "Formatted", "Partial", "SpeechEnded", "SpeechStarted", "Word"),
+    "events": (
+        *("Alternative", "Event", "Final", "Formatted", "Partial", "SpeechEnded", "SpeechStarted", "TurnEnding"),
+        *("TurnResumed", "Word"),
+    ),
     "audio.gate": ("GateOptions",),
     "exports": ("SubtitleOptions",),
     "latency": ("Latency",),

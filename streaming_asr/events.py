@@ -12,6 +12,9 @@ from typing import Literal, TypeAlias
 EndReason: TypeAlias = Literal["silence", "no_words", "maximum_length", "finalize", "finish"]
 """Why an utterance ended: the endpoint rule, or the caller's own `finalize()` or `finish()`."""
 
+Turn: TypeAlias = Literal["fixed", "adaptive"]
+"""Whether silence ends an utterance after a fixed time, or as the sense of its words says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -112,6 +115,31 @@ class Final:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnEnding:
+    """The utterance is probably over: its sentence is complete and silence has begun at `time`.
+
+    Told with `turn="adaptive"` only, before one is sure: an agent may begin to think. Then comes either the final, or
+    `TurnResumed` if the speaker goes on. `completeness` is the probability that the sentence is complete.
+    """
+
+    utterance: int
+    text: str
+    time: float
+    completeness: float
+    lag: float
+    formatted: Formatted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResumed:
+    """The speaker goes on at `time`: the last `TurnEnding` of the utterance does not hold any more."""
+
+    utterance: int
+    time: float
+    lag: float
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechEnded:
     """The utterance is over; `time` is where its speech ended."""
 
@@ -121,7 +149,7 @@ class SpeechEnded:
     lag: float
 
 
-Event: TypeAlias = SpeechStarted | Partial | Final | SpeechEnded
+Event: TypeAlias = SpeechStarted | Partial | TurnEnding | TurnResumed | Final | SpeechEnded
 
 
 def _joined(committed: str, tail: str) -> str:

@@ -12,7 +12,17 @@ from typing import Final
 
 from streaming_asr import events
 from streaming_asr.audio.samples import milliseconds_to_samples, seconds
-from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import (
+    Alternative,
+    EndReason,
+    Event,
+    Partial,
+    SpeechEnded,
+    SpeechStarted,
+    TurnEnding,
+    TurnResumed,
+    Word,
+)
 from streaming_asr.text import Formatter
 from streaming_asr.utterance import Utterance
 
@@ -56,6 +66,7 @@ class Reporter:
         self._number = first_utterance
         self._formatter = formatter
         self._announced = False
+        self._ending = False
         self._shown = _NOTHING_SHOWN
         self._events: list[Event] = []
 
@@ -89,6 +100,25 @@ class Reporter:
             self._events.append(Partial(self._number, *texts, words, start, end, self._lag(utterance), formatted))
             self._shown = _Shown(texts, utterance.decoded)
 
+    def turn_ending(self, utterance: Utterance, position: int, completeness: float) -> None:
+        """Report that an utterance whose words are credible is probably over since a position."""
+        hypothesis = utterance.hypothesis
+        words = utterance.words(hypothesis.words)
+        if not words or not self._credible(words, True, 2 * self._minimum_evidence):
+            return
+        self.speech_started(utterance, words[0].start)
+        formatted = self._formatter.show(words, hypothesis.committed) if self._formatter else None
+        text = " ".join(word.text for word in words)
+        time, lag = utterance.time(position), self._lag(utterance)
+        self._events.append(TurnEnding(self._number, text, time, completeness, lag, formatted))
+        self._ending = True
+
+    def turn_resumed(self, utterance: Utterance, position: int) -> None:
+        """Report that an utterance that was reported as ending goes on at a position."""
+        if self._ending:
+            self._events.append(TurnResumed(self._number, utterance.time(position), self._lag(utterance)))
+            self._ending = False
+
     def utterance_ended(
         self,
         utterance: Utterance,
@@ -114,12 +144,12 @@ class Reporter:
             ended = alternatives[0].words[-1].end if credible else utterance.time(utterance.decoded)
             self._events.append(SpeechEnded(self._number, ended, reason, self._lag(utterance)))
             self._number += 1
-        self._announced, self._shown = False, _NOTHING_SHOWN
+        self._announced, self._ending, self._shown = False, False, _NOTHING_SHOWN
 
     def _credible(self, words: Sequence[Word], speech: bool, minimum: float) -> bool:
-        """Whether words may be reported: there is speech and evidence enough, or a partial was reported before."""
+        """Whether words may be reported: there is speech and evidence enough, or some of them were reported before."""
         evidence = sum(len(word.text) * word.confidence**2 for word in words)
-        return self._shown is not _NOTHING_SHOWN or (speech and evidence >= minimum)
+        return self._shown is not _NOTHING_SHOWN or self._ending or (speech and evidence >= minimum)
 
     def _lag(self, utterance: Utterance) -> float:
         """Audio received but not decoded, in seconds."""

@@ -20,7 +20,7 @@ import numpy as np
 from streaming_asr.audio.detectors import SpeechDetector
 from streaming_asr.audio.gate import Closed, Gate, GateEvent, GateOptions, Opened
 from streaming_asr.audio.ring_buffer import RingBuffer
-from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples, seconds
 from streaming_asr.decoding import BeamWord, Search
 from streaming_asr.endpointing import Endpoint, Endpointer, EndpointOptions
 from streaming_asr.errors import OptionError, StreamClosedError
@@ -29,6 +29,7 @@ from streaming_asr.model import Chunk, EncoderStream
 from streaming_asr.reporting import Reporter
 from streaming_asr.stabilizer import Stabilizer
 from streaming_asr.text import Formatter
+from streaming_asr.turns import TurnWatch
 from streaming_asr.utterance import Utterance
 
 _RING_SLACK_MS: Final = 5_000
@@ -77,8 +78,8 @@ class SessionOptions:
 
     @property
     def hangover_ms(self) -> int:
-        """How long the gate waits in silence: as long as the endpoint rule says, or else its own hangover."""
-        trailing = self.endpoint.trailing_silence_ms
+        """How long the gate waits in silence at most: as the endpoint rule says, or else its own hangover."""
+        trailing = self.endpoint.longest_trailing_ms
         return self.gate.hangover_ms if trailing is None else max(self.gate.frame_ms, round(trailing))
 
 
@@ -117,6 +118,8 @@ class Session:
         self._special = special
         self._frame_ms = hop * 1000 / SAMPLE_RATE
         self._endpointer = Endpointer(options.endpoint, frame_ms=self._frame_ms)
+        self._formatter = formatter
+        self._turns = _turns(options.endpoint, formatter)
         delay = options.agreement_delay_ms
         self._agreement_delay = None if delay is None else round(delay / self._frame_ms)
         self._block = milliseconds_to_samples(options.gate.frame_ms)
@@ -160,6 +163,7 @@ class Session:
     def set_endpoint(self, endpoint: EndpointOptions) -> None:
         """Change the endpoint rules from here on, for the utterance under way too."""
         self.options = replace(self.options, endpoint=endpoint)
+        self._turns = _turns(endpoint, self._formatter)
         self._endpointer = Endpointer(endpoint, frame_ms=self._frame_ms)
         self._gate.set_hangover(self.options.hangover_ms)
 
@@ -201,7 +205,8 @@ class Session:
             return
         stabilizer = utterance.stabilizer
         words, committed = stabilizer.best().words, len(stabilizer.committed)
-        endpoint = self._endpointer.decide(words, frames=stabilizer.frames, committed=committed)
+        trailing = self._adapt(utterance)
+        endpoint = self._endpointer.decide(words, frames=stabilizer.frames, committed=committed, trailing_ms=trailing)
         # What ends within the padding has no audio to give on; it would begin again at the same sample.
         if endpoint is not None and utterance.position(endpoint.frame) > utterance.start:
             self._cut(utterance, endpoint)
@@ -242,6 +247,29 @@ class Session:
             self._pending.appendleft(samples[size:])
         self._ring.append(samples[:size])
         self._gate_events(self._gate.push(samples[:size]))
+        if self._turns is not None and self._ring.end % self._block == 0:
+            self._watch(self._turns)
+
+    def _watch(self, turns: TurnWatch) -> None:
+        """After a frame of the gate: tell that the turn ends or goes on, and let the gate wait accordingly."""
+        utterance = self._utterance
+        if utterance is None or utterance.closing is not None:
+            return
+        place = {"position": self._gate.position, "silence": self._gate.silence}
+        match turns.frame(utterance, size=self._block, **place):
+            case "ending":
+                self._reporter.turn_ending(utterance, place["position"] - place["silence"], turns.completeness or 0.0)
+            case "resumed":
+                self._reporter.turn_resumed(utterance, place["position"])
+        self._gate.set_hangover(round(turns.required_ms))
+
+    def _adapt(self, utterance: Utterance) -> float | None:
+        """After a step: let the gate wait as long as the new words ask; returns that in milliseconds, if it follows."""
+        if self._turns is None:
+            return None
+        self._turns.look(utterance, position=self._gate.position, silence=self._gate.silence)
+        self._gate.set_hangover(round(self._turns.required_ms))
+        return self._turns.required_ms
 
     def _gate_events(self, events: Sequence[GateEvent], closed_by: EndReason = "silence") -> None:
         for event in events:
@@ -303,7 +331,7 @@ class Session:
             self._open(utterance.fed, stop=utterance.fed)
 
     def _end(self, utterance: Utterance, reason: EndReason, alternatives: Sequence[Alternative]) -> None:
-        silence = self.options.hangover_ms / 1000 if reason == "silence" else _SAID_TO_BE_OVER.get(reason, 0.0)
+        silence = seconds(self._gate.silence) if reason == "silence" else _SAID_TO_BE_OVER.get(reason, 0.0)
         speech = self._speech_in(utterance)
         self._reporter.utterance_ended(utterance, reason, alternatives, speech=speech, silence=silence)
 
@@ -314,3 +342,11 @@ class Session:
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise StreamClosedError("the stream was finished; open a new one")
+
+
+def _turns(endpoint: EndpointOptions, formatter: Formatter | None) -> TurnWatch | None:
+    if endpoint.turn == "fixed":
+        return None
+    if formatter is None:
+        raise OptionError("turn is 'adaptive', which needs a text model and formatted=True; here is no text model")
+    return TurnWatch(endpoint, formatter)

@@ -52,6 +52,7 @@ class Utterance:
         self.fed = start
         self.closing: EndReason | None = None
         self.hypothesis = Hypothesis(stabilizer.committed, len(stabilizer.committed))
+        self._lookahead = 0
         self._pad(lead)
 
     @property
@@ -59,6 +60,11 @@ class Utterance:
         """Absolute position up to which the audio is decoded; all that was fed, once the rest is flushed."""
         flushed = self.closing is not None and not self.stream.due
         return self.fed if flushed else self.position(self.stabilizer.frames)
+
+    @property
+    def seen(self) -> int:
+        """Absolute position up to which the hypothesis has seen the audio, the lookahead included."""
+        return self.position(self.stabilizer.frames + self._lookahead)
 
     def feed(self, samples: Samples) -> None:
         """Take in the samples that follow `fed`."""
@@ -74,6 +80,7 @@ class Utterance:
 
     def take(self, chunk: Chunk) -> Hypothesis:
         """Decode what one encoder step gave."""
+        self._lookahead = len(chunk.lookahead)
         self.hypothesis = self.stabilizer.push(self._log_probs(chunk.logits), self._log_probs(chunk.lookahead))
         return self.hypothesis
 

@@ -14,7 +14,18 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from streaming_asr.audio.encodings import ENCODINGS
-from streaming_asr.events import Alternative, EndReason, Final, Formatted, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import (
+    Alternative,
+    EndReason,
+    Final,
+    Formatted,
+    Partial,
+    SpeechEnded,
+    SpeechStarted,
+    TurnEnding,
+    TurnResumed,
+    Word,
+)
 from streaming_asr.protocol import (
     ERRORS,
     TRANSITIONS,
@@ -66,12 +77,15 @@ counts = st.integers(0, 2**40)
 shares = st.integers(0, 1000).map(lambda thousandths: thousandths / 1000)
 words = st.lists(st.builds(Word, st.text(max_size=9), seconds, seconds, shares), max_size=3).map(tuple)
 hotwords = st.one_of(st.dictionaries(names, st.floats(-100, 100), max_size=4), st.lists(names, max_size=4).map(tuple))
-rules: st.SearchStrategy[dict[str, float | None]] = st.fixed_dictionaries(
+rules: st.SearchStrategy[dict[str, float | str | None]] = st.fixed_dictionaries(
     {},
     optional={
         "trailing_silence_ms": st.one_of(st.none(), st.floats(50, 60_000)),
         "no_words_ms": st.one_of(st.none(), st.floats(50, 60_000)),
         "maximum_length_ms": st.floats(1_000, 120_000),
+        "turn": st.sampled_from(["fixed", "adaptive"]),
+        "shortest_silence_ms": st.floats(50, 60_000),
+        "longest_silence_ms": st.floats(50, 60_000),
     },
 )
 starts = st.builds(
@@ -123,6 +137,8 @@ server_messages: st.SearchStrategy[ServerMessage] = st.one_of(
     ),
     st.builds(SpeechStarted, counts, seconds, seconds),
     st.builds(Partial, counts, st.text(max_size=9), st.text(max_size=9), words, seconds, seconds, seconds, formatted),
+    st.builds(TurnEnding, counts, st.text(max_size=9), seconds, shares, seconds, formatted),
+    st.builds(TurnResumed, counts, seconds, seconds),
     st.builds(AcknowledgedFinal, finals, counts),
     st.builds(SpeechEnded, counts, seconds, st.sampled_from(get_args(EndReason)), seconds),
     st.builds(Acknowledged, counts),

@@ -234,5 +234,5 @@ def _hotwords(hotwords: Mapping[str, float] | Sequence[str] | None) -> dict[str,
     return dict(hotwords) if isinstance(hotwords, Mapping) else tuple(hotwords)
 
 
-def _rules(endpoint: EndpointOptions | None) -> dict[str, float | None]:
+def _rules(endpoint: EndpointOptions | None) -> dict[str, float | str | None]:
     return {} if endpoint is None else asdict(endpoint)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streaming_asr.audio.samples import FloatArray
-from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted
+from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed
 from streaming_asr.events import Final as FinalEvent
 
 QUIETEST_DB: Final = -60.0
@@ -46,6 +46,8 @@ def after_event(captions: Captions, event: Event) -> Captions:
             return replace(captions, committed="", tail="", start=time, speaking=True, lag=lag)
         case Partial(readable=readable, start=start, lag=lag):
             return replace(captions, committed=readable.committed, tail=readable.tail, start=start, lag=lag)
+        case TurnEnding() | TurnResumed():
+            return captions
         case FinalEvent(lag=lag):
             return replace(captions, committed="", tail="", lag=lag)
         case SpeechEnded(lag=lag):

@@ -14,6 +14,7 @@ from streaming_asr.audio.gate import Detector, GateOptions
 from streaming_asr.decoding import DEFAULT_WEIGHT
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError
+from streaming_asr.events import Turn
 
 MODEL: Final = "Model"
 RECOGNITION: Final = "Recognition"
@@ -187,6 +188,22 @@ class RecognitionOptions:
             rich_help_panel=ENDPOINT,
         ),
     ] = None
+    turn: Annotated[
+        Turn | None,
+        typer.Option(
+            help="adaptive: complete sentences end after a short silence, others after a long one.",
+            show_default="fixed",
+            rich_help_panel=ENDPOINT,
+        ),
+    ] = None
+    shortest_silence: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="MS", help="With --turn adaptive.", show_default="300", rich_help_panel=ENDPOINT),
+    ] = None
+    longest_silence: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="MS", help="With --turn adaptive.", show_default="1200", rich_help_panel=ENDPOINT),
+    ] = None
     gate: Annotated[
         bool, typer.Option(help="Encode only what the voice detector takes for speech.", rich_help_panel=GATE)
     ] = True
@@ -255,12 +272,15 @@ class RecognitionOptions:
         """The hotwords: with their weights if any has one, as a plain list otherwise."""
         return parse_hotwords(self.hotword)
 
-    def endpoint_arguments(self) -> dict[str, float | None]:
+    def endpoint_arguments(self) -> dict[str, Any]:
         """The keyword arguments of `EndpointOptions` that were given."""
         given = {
             "trailing_silence_ms": self.end_silence,
             "no_words_ms": self.end_no_words,
             "maximum_length_ms": self.end_length,
+            "turn": self.turn,
+            "shortest_silence_ms": self.shortest_silence,
+            "longest_silence_ms": self.longest_silence,
         }
         return {name: value or None for name, value in given.items() if value is not None}
 

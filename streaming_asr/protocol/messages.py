@@ -12,14 +12,14 @@ from typing import Literal, TypeAlias
 
 from streaming_asr.audio.encodings import BYTES_PER_SAMPLE, Encoding
 from streaming_asr.audio.samples import SAMPLE_RATE
-from streaming_asr.events import Final, Partial, SpeechEnded, SpeechStarted
+from streaming_asr.events import Final, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed
 from streaming_asr.protocol.faults import ErrorCode, Fault
 
 Hotwords: TypeAlias = Mapping[str, float] | tuple[str, ...]
 """Words with their weights, or words with the usual weight."""
 
-EndpointRules: TypeAlias = Mapping[str, float | None]
-"""`trailing_silence_ms`, `no_words_ms`, `maximum_length_ms`; a rule that is not there is the server's."""
+EndpointRules: TypeAlias = Mapping[str, float | str | None]
+"""Fields of `EndpointOptions` by their names; a rule that is not there is the server's."""
 
 Stability: TypeAlias = Literal["low", "medium", "high"]
 Resumed: TypeAlias = Literal["no", "session", "position"]
@@ -154,5 +154,15 @@ class Finished:
 
 ClientMessage: TypeAlias = Start | Audio | Update | Finalize | Finish | KeepAlive
 ServerMessage: TypeAlias = (
-    Started | SpeechStarted | Partial | AcknowledgedFinal | SpeechEnded | Acknowledged | Caution | Failure | Finished
+    Started
+    | SpeechStarted
+    | Partial
+    | TurnEnding
+    | TurnResumed
+    | AcknowledgedFinal
+    | SpeechEnded
+    | Acknowledged
+    | Caution
+    | Failure
+    | Finished
 )

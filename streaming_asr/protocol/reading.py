@@ -8,7 +8,18 @@ from typing import Any, Final
 
 from streaming_asr.audio.encodings import Encoding
 from streaming_asr.audio.samples import SAMPLE_RATE
-from streaming_asr.events import Alternative, EndReason, Formatted, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import (
+    Alternative,
+    EndReason,
+    Formatted,
+    Partial,
+    SpeechEnded,
+    SpeechStarted,
+    Turn,
+    TurnEnding,
+    TurnResumed,
+    Word,
+)
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr.protocol.faults import ErrorCode, Fault, ProtocolError
 from streaming_asr.protocol.fields import Fields, finite_number, read_object
@@ -46,6 +57,8 @@ ENDPOINT_LIMITS: Final[Mapping[str, tuple[float, float, bool]]] = MappingProxyTy
         "trailing_silence_ms": (50, 60_000, True),
         "no_words_ms": (50, 60_000, True),
         "maximum_length_ms": (1_000, 120_000, False),
+        "shortest_silence_ms": (50, 60_000, False),
+        "longest_silence_ms": (50, 60_000, False),
     }
 )
 """By rule: the least and the greatest value, and whether null may switch it off."""
@@ -158,7 +171,9 @@ def _read_endpoint(fields: Fields) -> EndpointRules | None:
     if "endpoint" not in fields:
         return None
     inner = Fields(fields.take("endpoint"), "endpoint")
-    rules = {name: _read_rule(inner, name) for name in ENDPOINT_LIMITS if name in inner}
+    rules: dict[str, float | str | None] = {name: _read_rule(inner, name) for name in ENDPOINT_LIMITS if name in inner}
+    if "turn" in inner:
+        rules["turn"] = inner.choice("turn", Turn)
     inner.nothing_else()
     return rules
 
@@ -263,6 +278,21 @@ def _read_words(fields: Fields) -> tuple[Word, ...]:
     )
 
 
+def _read_turn_ending(fields: Fields) -> TurnEnding:
+    return TurnEnding(
+        utterance=fields.integer("utterance"),
+        text=fields.text("text"),
+        time=fields.number("time"),
+        completeness=fields.number("completeness"),
+        lag=fields.number("lag"),
+        formatted=_read_formatted(fields),
+    )
+
+
+def _read_turn_resumed(fields: Fields) -> TurnResumed:
+    return TurnResumed(fields.integer("utterance"), fields.number("time"), fields.number("lag"))
+
+
 def _read_speech_ended(fields: Fields) -> SpeechEnded:
     return SpeechEnded(
         fields.integer("utterance"), fields.number("time"), fields.choice("reason", EndReason), fields.number("lag")
@@ -293,6 +323,8 @@ _SERVER_READERS: Final[Mapping[str, Callable[[Fields], ServerMessage]]] = Mappin
         "started": _read_started,
         "speech_started": _read_speech_started,
         "partial": _read_partial,
+        "turn_ending": _read_turn_ending,
+        "turn_resumed": _read_turn_resumed,
         "final": _read_final,
         "speech_ended": _read_speech_ended,
         "acknowledged": lambda fields: Acknowledged(fields.integer("samples")),

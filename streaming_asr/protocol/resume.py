@@ -8,7 +8,7 @@ from math import gcd
 from typing import Final as Constant
 
 from streaming_asr.audio.samples import SAMPLE_RATE
-from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted
+from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed
 from streaming_asr.protocol.faults import ProtocolError
 from streaming_asr.protocol.messages import (
     Acknowledged,
@@ -217,7 +217,7 @@ class ClientStream:
         match event:
             case SpeechStarted() if number > self._speaking:
                 self._speaking = number
-            case Partial() if number >= self._utterance:
+            case Partial() | TurnEnding() | TurnResumed() if number >= self._utterance:
                 pass
             case Final() if number >= self._utterance:
                 self._utterance, self._unended = number + 1, event

@@ -23,7 +23,9 @@ class State(Enum):
 
 
 _CLIENT_KINDS: Final = ("start", "audio", "update", "finalize", "finish", "keepalive")
-_EVENT_KINDS: Final = ("speech_started", "partial", "final", "speech_ended", "acknowledged", "warning")
+_EVENT_KINDS: Final = (
+    *("speech_started", "partial", "turn_ending", "turn_resumed", "final", "speech_ended", "acknowledged", "warning"),
+)
 
 
 def _stay(state: State, *kinds: str) -> dict[str, State]:

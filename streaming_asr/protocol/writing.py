@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from streaming_asr.events import Final as FinalEvent
-from streaming_asr.events import Formatted, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import Formatted, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed, Word
 from streaming_asr.protocol.messages import (
     Acknowledged,
     AcknowledgedFinal,
@@ -38,6 +38,8 @@ KINDS: Final[Mapping[type, str]] = MappingProxyType(
         Started: "started",
         SpeechStarted: "speech_started",
         Partial: "partial",
+        TurnEnding: "turn_ending",
+        TurnResumed: "turn_resumed",
         AcknowledgedFinal: "final",
         SpeechEnded: "speech_ended",
         Acknowledged: "acknowledged",
@@ -74,6 +76,10 @@ def _fields(message: ClientMessage | ServerMessage) -> dict[str, Any]:
             return {"utterance": utterance, "time": _exact(time), "lag": _exact(lag)}
         case Partial():
             return _partial_fields(message)
+        case TurnEnding():
+            return _turn_ending_fields(message)
+        case TurnResumed(utterance, time, lag):
+            return {"utterance": utterance, "time": _exact(time), "lag": _exact(lag)}
         case AcknowledgedFinal(final, acknowledged):
             return {**_final_fields(final), "acknowledged": acknowledged}
         case SpeechEnded(utterance, time, reason, lag):
@@ -161,6 +167,17 @@ def _partial_fields(partial: Partial) -> dict[str, Any]:
         "lag": _exact(partial.lag),
         **_words_field(partial.words),
         **_formatted_field(partial.formatted),
+    }
+
+
+def _turn_ending_fields(ending: TurnEnding) -> dict[str, Any]:
+    return {
+        "utterance": ending.utterance,
+        "text": ending.text,
+        "time": _exact(ending.time),
+        "completeness": _exact(ending.completeness),
+        "lag": _exact(ending.lag),
+        **_formatted_field(ending.formatted),
     }
 
 

@@ -20,6 +20,9 @@ from streaming_asr.text.model import Judgement, Mark, Reading, State, TextModel
 _LONGEST_RUN: Final = 24
 """Words of a figure at most; a longer row of number words is divided."""
 
+_LONGEST_PAUSE: Final = 0.75
+"""Seconds; what is longer counts as this long. Longer pauses are those of people who think, as training has them."""
+
 _SENTENCE_ENDS: Final = (".", "?")
 
 
@@ -124,7 +127,7 @@ class Formatter:
         if len(words) <= self._fixed:
             return 0.0
         reading = self._readings(words)[-1]
-        return self._model.judge(reading, pause=pause_class(silence)).completeness
+        return self._model.judge(reading, pause=_pause(silence)).completeness
 
     def _stand(self, words: Sequence[Word], pieces: Sequence[_Piece]) -> None:
         """Let pieces stand, and forget what was read for them but the state behind."""
@@ -147,7 +150,7 @@ class Formatter:
         read: list[_Read] = []
         known = True
         for place, word in enumerate(words[self._fixed :]):
-            text, pause = word.text.lower(), pause_class(None if end is None else max(0.0, word.start - end))
+            text, pause = word.text.lower(), _pause(None if end is None else word.start - end)
             old = self._read[place] if known and place < len(self._read) else None
             known = old is not None and (old.text, old.pause) == (text, pause)
             read.append(old if old is not None and known else _Read(text, pause, self._model.read(state, text, pause)))
@@ -166,7 +169,7 @@ class Formatter:
         judged = []
         for place, (word, reading) in enumerate(zip(fresh, readings, strict=True)):
             ahead = min(self._lookahead, len(readings) - 1 - place)
-            known = pause_class(silence) if place == len(readings) - 1 else self._read[place + 1].pause
+            known = _pause(silence) if place == len(readings) - 1 else self._read[place + 1].pause
             judgement = (
                 self._model.judge(reading, readings[place + ahead], ahead)
                 if ahead
@@ -241,6 +244,11 @@ class Formatter:
             return word.text
         learnt = self._model.spellings.get(word.text) if case == "capital" else None
         return learnt or word.text[:1].upper() + word.text[1:]
+
+
+def _pause(seconds: float | None) -> int:
+    """The class of a pause as the model is asked."""
+    return pause_class(None if seconds is None else min(max(0.0, seconds), _LONGEST_PAUSE))
 
 
 def _with_mark(text: str, mark: Mark) -> str:

@@ -178,7 +178,7 @@ def packed(name: str, values: Floats, *, as_bytes: bool) -> dict[str, npt.NDArra
     """Weights as they are stored: as bytes with a scale for each row, or as float16."""
     if not as_bytes:
         return {name: values.astype(np.float16)}
-    scale = (np.abs(values).max(1) / 127 + 1e-9).astype(np.float16)
+    scale = np.maximum(np.abs(values).max(1) / 127, 1e-5).astype(np.float16)
     rounded = np.clip(np.rint(values / scale.astype(np.float32)[:, None]), -127, 127)
     return {name: rounded.astype(np.int8), name + _SCALE: scale}
 

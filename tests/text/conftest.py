@@ -52,3 +52,34 @@ def random_model(folder: Path, *, seed: int = 0, language: str = "en") -> TextMo
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
     return random_model(tmp_path_factory.mktemp("text"))
+
+
+def decided_model(folder: Path, complete: tuple[str, ...], incomplete: tuple[str, ...]) -> TextModel:
+    """A text model that takes some words for the end of a sentence, whatever came before, and others never."""
+    words = (*complete, *incomplete)
+    table = np.zeros((len(words) + 1, 2), np.float32)
+    table[1 : len(complete) + 1, 0] = 1
+    table[len(complete) + 1 :, 1] = 1
+    head = np.zeros((len(MARKS) + len(CASES), 2), np.float32)
+    head[MARKS.index("."), 0] = head[0, 1] = head[len(MARKS), 0] = head[len(MARKS), 1] = 10
+    plain = {
+        "pauses": np.zeros((PAUSES, 2), np.float32),
+        "going_on": np.zeros((PAUSES, 2), np.float32),
+        "gain": np.ones(2, np.float32),
+        "here": np.stack([np.eye(2, dtype=np.float32)] * 2),
+        "here_bias": np.zeros((2, 2), np.float32),
+        "ahead": np.zeros((1, 2, 2), np.float32),
+        "heads": np.stack([head] * 2),
+        "head_biases": np.zeros((2, len(head)), np.float32),
+        "block0_gain": np.ones(2, np.float32),
+        "block0_taps": np.zeros((3, 2), np.float32),
+        "block0_inward": np.zeros((3, 2), np.float32),
+        "block0_bias": np.zeros(3, np.float32),
+        "block0_outward": np.zeros((2, 1), np.float32),
+    }
+    weights: dict[str, np.ndarray] = {}  # type: ignore[type-arg]
+    for name, values in plain.items():
+        weights |= packed(name, values, as_bytes=False)
+    weights |= packed("words", table, as_bytes=True) | packed("pieces", np.zeros((4, 2), np.float32), as_bytes=True)
+    save(folder, weights, language="en", words=words, spellings={}, blocks=1)
+    return TextModel.load(folder)

@@ -33,7 +33,7 @@ class Plan:
     The rate is constant but for the first and the last steps, so that a longer run goes on from a shorter one.
     """
 
-    steps: int = 4000
+    steps: int = 3000
     size: int = 32
     time: int = 96
     rate: float = 4e-3

@@ -33,7 +33,7 @@ _WARM_UP_STREAMS: Final = (1, 2, 4, 8)
 class ModelStream:
     """One stream of a `Recognizer`."""
 
-    def __init__(self, stream: Stream, rules: Mapping[str, float | None]) -> None:
+    def __init__(self, stream: Stream, rules: Mapping[str, Any]) -> None:
         self._stream = stream
         self._rules = dict(rules)
 
@@ -132,7 +132,7 @@ class ModelRecognition:
         self.recognizer.close()
 
 
-def _rules(endpoint: EndpointRules) -> dict[str, float | None]:
+def _rules(endpoint: EndpointRules) -> dict[str, Any]:
     return dict(endpoint)
 
 

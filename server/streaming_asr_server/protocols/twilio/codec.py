@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed, Word
 from streaming_asr.events import Final as FinalEvent
 from streaming_asr_server.adapter.interface import (
     Action,
@@ -141,7 +141,9 @@ def at_time(event: Event, time: Callable[[float], float]) -> Event:
         return tuple(replace(word, start=time(word.start), end=time(word.end)) for word in words)
 
     match event:
-        case SpeechStarted() | SpeechEnded():
+        case SpeechStarted() | SpeechEnded() | TurnEnding() | TurnResumed():
             return replace(event, time=time(event.time))
         case Partial() | FinalEvent():
-            return replace(event, words=moved(event.words), start=time(event.start), end=time(event.end))
+            formatted = event.formatted and replace(event.formatted, words=moved(event.formatted.words))
+            moment = {"start": time(event.start), "end": time(event.end)}
+            return replace(event, words=moved(event.words), formatted=formatted, **moment)

@@ -1,0 +1,141 @@
+"""Ends of utterances that follow the sense, and what is told before they are sure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streaming_asr.audio.samples import Samples
+from streaming_asr.decoding import Alphabet, BeamSearch
+from streaming_asr.endpointing import EndpointOptions
+from streaming_asr.errors import OptionError
+from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed
+from streaming_asr.model import Context
+from streaming_asr.session import Session, SessionOptions
+from streaming_asr.text import FormatOptions, Formatter, TextModel
+from streaming_asr.turns import required_silence_ms
+from tests.text.conftest import decided_model
+from tests.tones import HOP, LABELS, LoudDetector, ToneEncoder, silence, spoken
+
+ADAPTIVE = EndpointOptions(turn="adaptive", shortest_silence_ms=200, longest_silence_ms=1000)
+FRAME = 0.02
+
+
+@pytest.fixture(scope="module")
+def sense(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
+    """ "abc" ends a sentence, "de" never does."""
+    return decided_model(tmp_path_factory.mktemp("sense"), ("abc",), ("de", "fgh"))
+
+
+def told(
+    sense: TextModel, samples: Samples, cuts: Sequence[int] = (), endpoint: EndpointOptions = ADAPTIVE
+) -> list[Event]:
+    encoder = ToneEncoder()
+    session = Session(
+        SessionOptions(endpoint=endpoint),
+        hop=HOP,
+        open_encoder=lambda: encoder.open(Context(chunk=8, lookahead=4)),
+        open_search=lambda: BeamSearch(Alphabet(LABELS), beam_width=8),
+        formatter=Formatter(sense, FormatOptions()),
+        detector=LoudDetector(),
+    )
+    events: list[Event] = []
+
+    def drive() -> None:
+        while (stream := session.advance()) is not None:
+            session.take(encoder.step([stream])[0])
+        events.extend(session.events())
+
+    for piece in np.split(samples, sorted(cuts)):
+        session.push(piece)
+        drive()
+    session.finish()
+    drive()
+    return events
+
+
+def kinds(events: Sequence[Event]) -> list[type]:
+    shown = [type(event) for event in events if not isinstance(event, Partial)]
+    return [kind for kind in shown if kind not in (SpeechStarted, SpeechEnded)]
+
+
+def test_a_complete_sentence_ends_after_a_shorter_silence(sense: TextModel) -> None:
+    pause = silence(30)  # 600 ms
+    whole = told(sense, np.concatenate([spoken("de abc"), pause, spoken("de"), pause]))
+    assert [event.text for event in whole if isinstance(event, Final)] == ["de abc", "de"]
+    open_ended = told(sense, np.concatenate([spoken("abc de"), pause, spoken("abc"), pause]))
+    assert [event.text for event in open_ended if isinstance(event, Final)] == ["abc de abc"]
+
+
+def test_an_unfinished_sentence_ends_after_the_longest_silence(sense: TextModel) -> None:
+    events = told(sense, np.concatenate([spoken("abc de"), silence(60), spoken("fgh"), silence(60)]))
+    assert [(event.text, event.reason) for event in events if isinstance(event, Final)] == [
+        ("abc de", "silence"),
+        ("fgh", "silence"),
+    ]
+
+
+def test_an_ending_is_told_before_the_final(sense: TextModel) -> None:
+    events = told(sense, np.concatenate([spoken("de abc"), silence(40)]))
+    assert kinds(events) == [TurnEnding, Final]
+    ending = next(event for event in events if isinstance(event, TurnEnding))
+    assert ending.text == "de abc"
+    assert ending.formatted is not None
+    assert ending.formatted.text == "De abc."
+    assert ending.completeness > 0.5
+    assert ending.time == pytest.approx(len(spoken("de abc")) / 16_000, abs=FRAME)
+
+
+def test_an_ending_is_taken_back_when_the_speaker_goes_on(sense: TextModel) -> None:
+    slow = replace(ADAPTIVE, shortest_silence_ms=900)
+    events = told(sense, np.concatenate([spoken("abc"), silence(30), spoken("de"), silence(60)]), endpoint=slow)
+    assert kinds(events) == [TurnEnding, TurnResumed, Final]
+
+
+def test_the_fixed_rule_tells_no_endings(sense: TextModel) -> None:
+    events = told(sense, np.concatenate([spoken("abc"), silence(60)]), endpoint=EndpointOptions())
+    assert kinds(events) == [Final]
+
+
+@settings(max_examples=15, deadline=None)
+@given(cuts=st.lists(st.integers(0, 40_000), max_size=8))
+def test_cutting_the_audio_does_not_change_the_turns(sense: TextModel, cuts: list[int]) -> None:
+    samples = np.concatenate([spoken("abc"), silence(8), spoken("de"), silence(20), spoken("fgh abc"), silence(40)])
+    whole, pieces = told(sense, samples), told(sense, samples, [min(cut, len(samples)) for cut in cuts])
+    assert [replace(event, lag=0.0) for event in pieces] == [replace(event, lag=0.0) for event in whole]
+
+
+def test_the_silence_lies_between_its_bounds() -> None:
+    required = [required_silence_ms(ADAPTIVE, share / 20) for share in range(21)]
+    assert required == sorted(required, reverse=True)
+    assert (required[0], required[-1]) == (1000, 200)
+    assert required_silence_ms(ADAPTIVE, None) == 1000
+
+
+def test_adaptive_turns_need_a_text_model() -> None:
+    with pytest.raises(OptionError, match="needs a text model"):
+        Session(
+            SessionOptions(endpoint=ADAPTIVE),
+            hop=HOP,
+            open_encoder=lambda: ToneEncoder().open(Context(chunk=8, lookahead=4)),
+            open_search=lambda: BeamSearch(Alphabet(LABELS), beam_width=8),
+            detector=LoudDetector(),
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"turn": "clever"}, "turn is 'clever'"),
+        ({"shortest_silence_ms": 900, "longest_silence_ms": 300}, "shortest_silence_ms is 900"),
+        ({"shortest_silence_ms": 0}, "shortest_silence_ms is 0"),
+    ],
+)
+def test_bounds_that_cannot_work_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        EndpointOptions(**options)  # type: ignore[arg-type]
