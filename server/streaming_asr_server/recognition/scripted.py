@@ -101,7 +101,7 @@ class ScriptedStream:
         self._words.append(Word(f"w{round(level * 1000)}", seconds(start), seconds(start + BLOCK), 1.0))
         if self._start.partials:
             events.append(self._partial())
-        if len(self._words) * 100 >= (self.endpoint["maximum_length_ms"] or 0):
+        if len(self._words) * 100 >= float(self.endpoint["maximum_length_ms"] or 0):
             events += self._end("maximum_length")
         return events
 

@@ -145,5 +145,5 @@ def at_time(event: Event, time: Callable[[float], float]) -> Event:
             return replace(event, time=time(event.time))
         case Partial() | FinalEvent():
             formatted = event.formatted and replace(event.formatted, words=moved(event.formatted.words))
-            moment = {"start": time(event.start), "end": time(event.end)}
-            return replace(event, words=moved(event.words), formatted=formatted, **moment)
+            start, end = time(event.start), time(event.end)
+            return replace(event, words=moved(event.words), formatted=formatted, start=start, end=end)
