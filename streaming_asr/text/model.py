@@ -92,7 +92,7 @@ class TextModel:
         self.language: Final = str(config["language"])
         self.spellings: Final[Mapping[str, str]] = dict(config["spellings"])
         self._rows = {word: row for row, word in enumerate(config["words"], start=1)}
-        arrays = {name: _restored(name, weights) for name in weights if not name.endswith(_SCALE)}
+        arrays = {name: restored(name, weights) for name in weights if not name.endswith(_SCALE)}
         self._words, self._pieces = arrays["words"], arrays["pieces"]
         self._pauses, self._going_on = arrays["pauses"], arrays["going_on"]
         self._blocks = [
@@ -168,7 +168,7 @@ class TextModel:
 _SCALE: Final = "_scale"
 
 
-def _restored(name: str, weights: Mapping[str, npt.NDArray[Any]]) -> Floats:
+def restored(name: str, weights: Mapping[str, npt.NDArray[Any]]) -> Floats:
     """Weights as float32; tables of bytes have a scale for each row."""
     values = weights[name].astype(np.float32)
     return values * weights[name + _SCALE].astype(np.float32)[:, None] if name + _SCALE in weights else values

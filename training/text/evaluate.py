@@ -24,8 +24,10 @@ from rich.progress import track
 from rich.table import Table
 
 from streaming_asr import Recognizer, Word
-from streaming_asr.text.features import pause_class
-from streaming_asr.text.model import CASES, MARKS, TextModel
+from streaming_asr.text.features import pause_class, piece_rows
+from streaming_asr.text.model import CONFIG_FILE, MARKS, TextModel
+from training.text.data import Lexicon, whole
+from training.text.export import read_shipped
 from training.text.labels import COMMA, LOWER, NONE, QUESTION, STOP, UNKNOWN, Labelled, read_line
 from training.text.pauses import read_manifest, recognize
 from training.text.prepare import QUERIES
@@ -69,28 +71,46 @@ class Score:
         return 2 * self.right / max(1, 2 * self.right + self.wrong + self.missed)
 
 
-def tell(
-    model: TextModel, words: Sequence[str], ahead: int, pauses: Sequence[float | None] | None = None
-) -> list[Told]:
-    """What the model says of words that follow each other; `pauses` are those before each word.
+class Judge:
+    """A shipped model, asked for whole texts at once: the same weights in torch (a test holds the two together)."""
 
-    Behind the last words it looks as far as there are words; the text ends there with a sentence.
-    """
-    classes = [pause_class(one) for one in pauses or [None] * len(words)]
-    readings, state = [], model.initial_state
-    for word, pause in zip(words, classes, strict=True):
-        reading = model.read(state, word, pause)
-        readings.append(reading)
-        state = reading.state
-    told, opens = [], True
-    for at, reading in enumerate(readings):
-        looks = min(ahead, len(readings) - 1 - at)
-        behind = classes[at + 1] if at + 1 < len(classes) else 0
-        judged = model.judge(reading, readings[at + looks], looks) if looks else model.judge(reading, pause=behind)
-        mark = MARKS.index(judged.mark)
-        told.append(Told(mark, opens or judged.case != CASES[LOWER]))
-        opens = mark in (STOP, QUESTION)
-    return told
+    def __init__(self, folder: Path) -> None:
+        self._network = read_shipped(folder)
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        self._rows = {word: row for row, word in enumerate(config["words"], start=1)}
+        self.lookaheads = self._network.shape.lookaheads
+
+    def tell(self, words: Sequence[str], pauses: Sequence[float | None] | None = None) -> list[list[Told]]:
+        """For each look ahead what is said of words that follow each other; `pauses` are those before each word.
+
+        Behind the last words it looks as far as there are words; the text ends there.
+        """
+        before = np.array([pause_class(one) for one in pauses or [None] * len(words)])
+        going_on = np.append(before[1:], 0)
+        types, places = np.unique(np.array(words), return_inverse=True)
+        own = np.array([self._rows.get(word, 0) for word in types])
+        pieces = tuple(np.array(piece_rows(word, self._network.shape.pieces)) for word in types)
+        lexicon = Lexicon(tuple(types), own, pieces, np.zeros((0, 0), dtype=np.int64))
+        rows = np.stack([places, np.zeros_like(places), np.zeros_like(places)], axis=1)
+        batch = whole(rows, lexicon, before=before, going_on=going_on)
+        with torch.inference_mode():
+            vectors = self._network.embed(batch.words, batch.pieces, batch.offsets)[batch.places]
+            logits = self._network(vectors, batch.pauses, batch.going_on)
+        marks = [one[:, 0, : len(MARKS)].argmax(-1).tolist() for one in logits]
+        cases = [one[:, 0, len(MARKS) :].argmax(-1).tolist() for one in logits]
+        return [
+            _told(
+                [marks[min(ahead, len(words) - 1 - at)][at] for at in range(len(words))],
+                [cases[min(ahead, len(words) - 1 - at)][at] for at in range(len(words))],
+            )
+            for ahead in range(self.lookaheads)
+        ]
+
+
+def _told(marks: Sequence[int], cases: Sequence[int]) -> list[Told]:
+    """Marks and cases as they are written: a sentence begins with a capital."""
+    opens = [True, *(mark in (STOP, QUESTION) for mark in marks)]
+    return [Told(mark, first or case != LOWER) for mark, case, first in zip(marks, cases, opens, strict=False)]
 
 
 def written(words: Sequence[Labelled]) -> list[Told]:
@@ -153,7 +173,7 @@ def heard_collections(manifest: Path, limit: int) -> Iterator[tuple[list[Labelle
                 yield words, recognize(recognizer, recording.path)
 
 
-def spoken_scores(model: TextModel, manifest: Path, limit: int, ahead: int) -> dict[str, dict[str, Score]]:
+def spoken_scores(judge: Judge, manifest: Path, limit: int, ahead: int) -> dict[str, dict[str, Score]]:
     """The same sentences as written words and as recognized words, one after the other as one text."""
     pairs = list(heard_collections(manifest, limit))
     said = [word for words, _ in pairs for word in words]
@@ -167,11 +187,11 @@ def spoken_scores(model: TextModel, manifest: Path, limit: int, ahead: int) -> d
         if kind != "equal"
     )
     return {
-        f"written words ({len(pairs)} sentences)": score(tell(model, names, ahead), right),
+        f"written words ({len(pairs)} sentences)": score(judge.tell(names)[ahead], right),
         f"recognized, {errors / len(names):.0%} errors": score(
-            projected(tell(model, heard, ahead), heard, names), right
+            projected(judge.tell(heard)[ahead], heard, names), right
         ),
-        "recognized, with pauses": score(projected(tell(model, heard, ahead, pauses), heard, names), right),
+        "recognized, with pauses": score(projected(judge.tell(heard, pauses)[ahead], heard, names), right),
     }
 
 
@@ -191,7 +211,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=500)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = TextModel.load(options.folder)
+    model, judge = TextModel.load(options.folder), Judge(options.folder)
     types = json.loads((options.prepared / "types.json").read_text(encoding="utf-8"))["types"]
     table = Table("text", "look ahead", *("comma", "full stop", "question", "sentence end", "capital"))
     for path in sorted(options.prepared.glob(f"{options.part}-*.npy")):
@@ -203,9 +223,9 @@ def main() -> None:
         names, right = [one.word for one in words], written(words)
         _add(table, f"{name}, {len(rows)} words", "baseline", score(baseline(names), right))
         for ahead in range(model.lookahead + 1):
-            _add(table, "", str(ahead), score(tell(model, names, ahead), right))
+            _add(table, "", str(ahead), score(judge.tell(names)[ahead], right))
     if options.manifest:
-        for name, scores in spoken_scores(model, options.manifest, options.recordings, 2).items():
+        for name, scores in spoken_scores(judge, options.manifest, options.recordings, 2).items():
             _add(table, name, "2", scores)
     console = Console(width=140)
     console.print(table)
