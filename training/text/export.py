@@ -58,7 +58,7 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Network:
         hidden=values["here"].shape[1],
         lookaheads=len(values["here"]),
     )
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name, parts in _parts(shape).items():
         whole = values[name].flatten(0, 1) if name in ("here", "here_bias") else values[name]
         state |= dict(zip(parts, whole if name in _STACKED else [whole], strict=True))
