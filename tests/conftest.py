@@ -14,6 +14,10 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")  # tests say what is right, not how fast: a busy machine is no failure
 
 FAMILY_VARIANTS: Final = (
     ("wav2vec2", "group"),
