@@ -86,6 +86,16 @@ def texts(finals: Sequence[Final]) -> list[str]:
     return [final.text for final in finals]
 
 
+def readable(finals: Sequence[Final]) -> list[str]:
+    """As one reads them: with marks, capitals and figures."""
+    return [final.readable.text for final in finals]
+
+
+def bare(said: Sequence[str]) -> list[str]:
+    """Texts without capitals and marks, for packages that ask for some of them."""
+    return [" ".join(word.strip(".,?!").lower() for word in text.split()) for text in said]
+
+
 def pauses_behind(finals: Sequence[Final], rate: int) -> list[int]:
     """A sample 300 ms behind each final; on a grid on which every rate has whole samples."""
     grid = rate // 10

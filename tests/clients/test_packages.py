@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 
 from tests.clients.environments import CURRENT, FORMER, Environment
-from tests.clients.speech import KEY, SECONDS, Recordings, Server, pauses_behind, run_json, run_program, texts
+from tests.clients.speech import (
+    KEY,
+    SECONDS,
+    Recordings,
+    Server,
+    bare,
+    pauses_behind,
+    readable,
+    run_json,
+    run_program,
+    texts,
+)
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "clients"
 EVERYTHING = json.dumps({"interim_results": "true", "vad_events": "true", "utterance_end_ms": "1000"})
@@ -54,7 +65,7 @@ def test_the_openai_sdk_with_server_vad(
     prefix = "" if dialect == "ga" else "transcription_"
     assert [event["type"] for event in events[:2]] == [f"{prefix}session.created", f"{prefix}session.updated"]
     said = spoken([event["transcript"] for event in events if event["type"].endswith("transcription.completed")])
-    assert said == texts(server.native(recordings, 24_000, silence_ms=500))
+    assert said == readable(server.native(recordings, 24_000, silence_ms=500))
     assert "error" not in {event["type"] for event in events}
     check_items(events)
 
@@ -62,7 +73,7 @@ def test_the_openai_sdk_with_server_vad(
 def test_the_openai_sdk_with_a_manual_commit(server: Server, recordings: Recordings) -> None:
     events = run_json(CURRENT, "openai_current.py", server.address, KEY, recordings.raw(24_000), "manual")
     (completed,) = [event for event in events if event["type"].endswith("transcription.completed")]
-    assert completed["transcript"] == " ".join(texts(server.native(recordings, 24_000)))
+    assert completed["transcript"] == " ".join(readable(server.native(recordings, 24_000)))
     assert completed["usage"] == {"type": "duration", "seconds": SECONDS}
     assert "error" not in {event["type"] for event in events}
     check_items(events)
@@ -79,6 +90,40 @@ def check_items(events: Sequence[dict[str, Any]]) -> None:
     assert grown
 
 
+PUNCTUATED = json.dumps({"interim_results": "true", "smart_format": "true"})
+
+
+def test_the_deepgram_sdk_is_given_formatted_text_if_it_asks(server: Server, recordings: Recordings) -> None:
+    messages = run_json(CURRENT, "deepgram_current.py", server.address, KEY, recordings.wav(16_000), PUNCTUATED)
+    finals = [message for message in messages if message.get("type") == "Results" and message["is_final"]]
+    assert spoken([transcript(result) for result in finals]) == readable(server.native(recordings, 16_000))
+
+
+@pytest.mark.parametrize("environment", [CURRENT, FORMER])
+def test_the_deepgram_sdk_with_a_recording(environment: Environment, server: Server, recordings: Recordings) -> None:
+    program = "deepgram_prerecorded.py" if environment is CURRENT else "deepgram_prerecorded_former.py"
+    (answer,) = run_json(environment, program, server.address, KEY, recordings.wav(16_000))
+    said = readable(server.native(recordings, 16_000))
+    best = answer["results"]["channels"][0]["alternatives"][0]
+    assert best["transcript"] == " ".join(said)
+    assert [utterance["transcript"] for utterance in answer["results"]["utterances"]] == said
+    assert answer["metadata"]["duration"] == SECONDS
+    assert best["paragraphs"]["paragraphs"]
+
+
+@pytest.mark.parametrize("environment", [CURRENT, FORMER])
+def test_the_openai_sdk_with_a_recording(environment: Environment, server: Server, recordings: Recordings) -> None:
+    models, plain, verbose, *events = run_json(
+        environment, "openai_recording.py", server.address, KEY, recordings.wav(16_000)
+    )
+    said = " ".join(readable(server.native(recordings, 16_000)))
+    assert models == {"models": [models["retrieved"]], "retrieved": models["retrieved"]}
+    assert (plain["text"], verbose["text"], verbose["language"]) == (said, said, "en")
+    assert [word["start"] for word in verbose["words"]] == sorted(word["start"] for word in verbose["words"])
+    assert "".join(event["delta"] for event in events if event["type"] == "transcript.text.delta") == said
+    assert (events[-1]["type"], events[-1]["text"]) == ("transcript.text.done", said)
+
+
 @pytest.mark.parametrize(("kind", "rate"), [("deepgram", 16_000), ("openai", 24_000)])
 def test_pipecats_services_with_a_flush_at_each_pause(
     kind: str, rate: int, server: Server, recordings: Recordings
@@ -87,7 +132,8 @@ def test_pipecats_services_with_a_flush_at_each_pause(
     arguments = (server.address, KEY, recordings.wav(rate), kind, json.dumps(pauses))
     messages = run_json(CURRENT, "pipecat_services.py", *arguments)
     finals = [message for message in messages if message["kind"] == "final"]
-    assert [message["text"] for message in finals] == texts(server.native(recordings, rate, pauses=pauses))
+    said = bare([message["text"] for message in finals])
+    assert said == bare((texts if kind == "deepgram" else readable)(server.native(recordings, rate, pauses=pauses)))
     assert len(finals) == len(pauses)
     if kind == "deepgram":
         assert all(message["finalized"] and message["from_finalize"] for message in finals)
@@ -100,7 +146,8 @@ def test_pipecats_services_with_a_flush_at_each_pause(
 def test_livekits_plugin(server: Server, recordings: Recordings) -> None:
     messages = run_json(CURRENT, "livekit_service.py", server.address, KEY, recordings.wav(16_000))
     said = [message["text"] for message in messages if message["kind"] == "final_transcript"]
-    assert said == texts(server.native(recordings, 16_000, silence_ms=300)), "its 25 ms are raised to the least we take"
+    wanted = texts(server.native(recordings, 16_000, silence_ms=300))
+    assert bare(said) == wanted, "its 25 ms are raised to the least we take"
     turns = [message["kind"] for message in messages if message["kind"].endswith("of_speech")]
     assert turns == ["start_of_speech", "end_of_speech"] * len(said)
     kinds = [message["kind"] for message in messages]
@@ -116,7 +163,7 @@ def test_the_example_for_deepgram(server: Server, recordings: Recordings) -> Non
 
 def test_the_example_for_openai(server: Server, recordings: Recordings) -> None:
     lines = run_program(CURRENT, EXAMPLES / "openai_sdk.py", recordings.wav(24_000), server.address, KEY)
-    assert lines == [" ".join(texts(server.native(recordings, 24_000)))]
+    assert lines == [" ".join(readable(server.native(recordings, 24_000)))]
 
 
 @pytest.mark.parametrize(("agent", "silence_ms"), [("pipecat_agent.py", 700), ("livekit_agent.py", 300)])
@@ -125,4 +172,4 @@ def test_the_examples_of_agents_hear_what_the_caller_says(
 ) -> None:
     lines = run_program(CURRENT, EXAMPLES / agent, recordings.wav(16_000), server.address, KEY)
     said = [line.removeprefix("caller: ") for line in lines if line.startswith("caller: ")]
-    assert said == texts(server.native(recordings, 16_000, silence_ms=silence_ms))
+    assert bare(said) == texts(server.native(recordings, 16_000, silence_ms=silence_ms))

@@ -32,7 +32,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from streaming_asr.audio.encodings import mulaw_table
 from streaming_asr.events import Final
 from tests.clients.environments import VOICE
-from tests.clients.speech import KEY, Recordings, Server, run_json, run_program, texts
+from tests.clients.speech import KEY, Recordings, Server, readable, run_json, run_program, texts
 from tests.clients.test_packages import EXAMPLES, spoken
 from tests.server.test_chaos import free_port
 
@@ -102,7 +102,7 @@ def test_wyomings_client(server: Server, recordings: Recordings) -> None:
     uri = f"tcp://127.0.0.1:{server.wyoming_port}"
     info, *events = run_json(VOICE, "wyoming_client.py", uri, recordings.wav(16_000), request)
     assert info == {"kind": "info", "programs": ["streaming-asr"], "languages": ["en"]}
-    assert events[-1] == {"kind": "transcript", "text": " ".join(native(server, recordings)), "language": "en"}
+    assert events[-1] == {"kind": "transcript", "text": " ".join(readable(server.native(recordings, 16_000))), "language": "en"}
     assert [event["kind"] for event in events[:2]] == ["transcript-start", "transcript-chunk"]
     assert "".join(event["text"] for event in events if event["kind"] == "transcript-chunk") == events[-1]["text"]
 
@@ -113,7 +113,7 @@ def test_wyomings_http_gateway(server: Server, recordings: Recordings) -> None:
         with urllib.request.urlopen(f"{url}/api/info", timeout=20) as answer:
             assert json.load(answer)["asr"][0]["models"][0]["languages"] == ["en"]
         with urllib.request.urlopen(recognition(url, audio), timeout=60) as answer:
-            assert json.load(answer)["text"] == " ".join(native(server, recordings))
+            assert json.load(answer)["text"] == " ".join(readable(server.native(recordings, 16_000)))
 
 
 def recognition(url: str, wav: bytes) -> urllib.request.Request:

@@ -76,7 +76,7 @@ async def server_process(port: int, *arguments: str) -> AsyncIterator[asyncio.su
 
 
 async def until_open(port: int) -> None:
-    for _ in range(400):
+    for _ in range(1_200):
         with suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()

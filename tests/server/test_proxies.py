@@ -36,6 +36,14 @@ def nginx(folder: Path, port: int, server: int) -> list[str]:
     return ["nginx", "-c", str(folder / "nginx.conf"), "-e", "stderr"]
 
 
+def nginx_host(folder: Path, port: int, server: int) -> list[str]:
+    """The same with `Host $host`, as many write it: the port is lost."""
+    command = nginx(folder, port, server)
+    file = folder / "nginx.conf"
+    file.write_text(file.read_text().replace("Host $http_host", "Host $host"))
+    return command
+
+
 def caddy(folder: Path, port: int, server: int) -> list[str]:
     """Caddy with the site, without a certificate and without its port for administration."""
     site = (DEPLOY / "Caddyfile").read_text()
@@ -70,7 +78,7 @@ async def proxied(command: Command, folder: Path, server: int) -> AsyncIterator[
         await process.wait()
 
 
-@pytest.mark.parametrize("command", [nginx, caddy])
+@pytest.mark.parametrize("command", [nginx, nginx_host, caddy])
 async def test_the_sites_for_proxies_pass_on_streams_pages_and_uploads(command: Command, tmp_path: Path) -> None:
     audio = tone_words([0, 17, 18, 0, 0, 0, 19])
     async with local_server(ScriptedRecognition) as server, proxied(command, tmp_path, server.port) as proxy:
@@ -85,3 +93,34 @@ async def test_the_sites_for_proxies_pass_on_streams_pages_and_uploads(command: 
             wav = b"RIFF" + bytes(3 << 20)
             answer = await http.post("/v1/audio/transcriptions", files={"file": ("noise.wav", wav)})
             assert answer.status_code != 413, "an upload of three megabytes is no matter for the proxy"
+
+
+def nginx_below(folder: Path, port: int, server: int) -> list[str]:
+    """The same below a path, which nginx takes off."""
+    command = nginx(folder, port, server)
+    file = folder / "nginx.conf"
+    site = file.read_text().replace("location / {", "location /asr/ {")
+    file.write_text(site.replace(f"proxy_pass http://127.0.0.1:{server};", f"proxy_pass http://127.0.0.1:{server}/;"))
+    return command
+
+
+def caddy_below(folder: Path, port: int, server: int) -> list[str]:
+    """The same below a path, which Caddy takes off."""
+    command = caddy(folder, port, server)
+    file = folder / "Caddyfile"
+    below = f"handle_path /asr/* {{\n\t\treverse_proxy 127.0.0.1:{server}\n\t}}"
+    file.write_text(file.read_text().replace(f"reverse_proxy 127.0.0.1:{server}", below))
+    return command
+
+
+@pytest.mark.parametrize("command", [nginx_below, caddy_below])
+async def test_a_server_may_stand_below_a_path(command: Command, tmp_path: Path) -> None:
+    audio = tone_words([0, 17, 18])
+    async with local_server(ScriptedRecognition) as server, proxied(command, tmp_path, server.port) as proxy:
+        direct = finals(await events_of(server.url, audio))
+        assert finals(await events_of(f"ws://{proxy}/asr/v1/stream", audio)) == direct
+        async with httpx.AsyncClient(base_url=f"http://{proxy}/asr", timeout=30) as http:
+            page = (await http.get("/")).text
+            assert 'src="/' not in page, "all that the page loads is named relative to it"
+            assert 'href="/' not in page, "all that the page loads is named relative to it"
+            assert (await http.get("/v1/models")).status_code == 200

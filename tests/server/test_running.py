@@ -43,6 +43,29 @@ async def test_logs_are_json_and_hold_neither_tokens_nor_words() -> None:
         assert secret not in errors.decode()
 
 
+async def test_a_signal_says_what_is_waited_for_and_a_second_one_ends_it() -> None:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SCRIPT), str(port), "60", "--logs", stderr=asyncio.subprocess.PIPE
+    )
+    await until_open(port)
+    async with open_websocket(f"ws://127.0.0.1:{port}/v1/stream") as websocket:
+        client = Raw(websocket)
+        await client.send({"type": "start"})
+        await client.receive("started")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        async with asyncio.timeout(10):
+            while (entry := json.loads(await process.stderr.readline()))["level"] != "warning":
+                pass
+        assert entry["message"] == "waiting for open streams; a second signal ends them"
+        assert (entry["streams"], entry["seconds"]) == (1, 60)
+        process.send_signal(signal.SIGINT)
+        messages, _ = await client.receive_all()
+        assert messages[-1]["code"] == "going_away"
+    await asyncio.wait_for(process.communicate(), 20)
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 async def test_tls(tmp_path: Path) -> None:
     certificate, key, port = tmp_path / "cert.pem", tmp_path / "key.pem", free_port()

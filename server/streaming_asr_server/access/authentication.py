@@ -143,6 +143,13 @@ def chosen_subprotocol(offered: Sequence[str]) -> str | None:
 def origin_allowed(headers: Mapping[str, str], allowed: Sequence[str]) -> bool:
     """Whether a page of this origin may connect: the server's own, one of those allowed, or no page at all."""
     origin = headers.get("origin")
-    if origin is None or "*" in allowed:
+    if origin is None or "*" in allowed or origin in allowed:
         return True
-    return origin in allowed or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    host = headers.get("host", "").lower()
+    try:
+        page = urlsplit(origin)
+    except ValueError:
+        return False
+    # A proxy may pass the host on without its port (`Host $host` in nginx): then the name has to do.
+    without_port = bool(host) and ":" not in host.rpartition("]")[2]
+    return page.netloc.lower() == host or (without_port and page.hostname == host.strip("[]"))

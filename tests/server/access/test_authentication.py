@@ -72,6 +72,8 @@ def test_tokens_do_not_pile_up() -> None:
     [
         ({"authorization": "Bearer k"}, {"token": "q"}, ["token.s"], "k"),
         ({"authorization": "token k"}, {}, [], "k"),
+        ({"x-api-key": "k"}, {"token": "q"}, ["token.s"], "k"),
+        ({"api-key": "k"}, {}, [], "k"),
         ({"authorization": "Basic k"}, {"token": "q"}, ["streaming-asr.v1", "token.s"], "s"),
         ({}, {"token": "q"}, ["streaming-asr.v1"], "q"),
         ({"authorization": "Bearer "}, {}, [], None),
@@ -93,6 +95,15 @@ def test_a_page_of_the_server_itself_is_always_welcome() -> None:
     assert origin_allowed({"origin": "https://asr.example", "host": "ASR.example"}, ())
     assert not origin_allowed({"origin": "https://asr.example.evil", "host": "asr.example"}, ())
     assert not origin_allowed({"origin": "https://asr.example"}, ())
+    assert not origin_allowed({"origin": "https://asr.example:8443", "host": "asr.example:8444"}, ())
+
+
+def test_a_page_is_known_by_its_name_where_a_proxy_has_taken_the_port_away() -> None:
+    assert origin_allowed({"origin": "https://asr.example:8443", "host": "asr.example"}, ())
+    assert origin_allowed({"origin": "http://[::1]:8080", "host": "[::1]"}, ())
+    assert not origin_allowed({"origin": "https://evil.example:8443", "host": "asr.example"}, ())
+    assert not origin_allowed({"origin": "null", "host": "asr.example"}, ())
+    assert not origin_allowed({"origin": "https://[", "host": "asr.example"}, ())
 
 
 def test_a_new_key_fits_into_a_subprotocol() -> None:
