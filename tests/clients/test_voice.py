@@ -102,7 +102,11 @@ def test_wyomings_client(server: Server, recordings: Recordings) -> None:
     uri = f"tcp://127.0.0.1:{server.wyoming_port}"
     info, *events = run_json(VOICE, "wyoming_client.py", uri, recordings.wav(16_000), request)
     assert info == {"kind": "info", "programs": ["streaming-asr"], "languages": ["en"]}
-    assert events[-1] == {"kind": "transcript", "text": " ".join(readable(server.native(recordings, 16_000))), "language": "en"}
+    assert events[-1] == {
+        "kind": "transcript",
+        "text": " ".join(readable(server.native(recordings, 16_000))),
+        "language": "en",
+    }
     assert [event["kind"] for event in events[:2]] == ["transcript-start", "transcript-chunk"]
     assert "".join(event["text"] for event in events if event["kind"] == "transcript-chunk") == events[-1]["text"]
 
