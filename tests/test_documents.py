@@ -33,6 +33,7 @@ def test_links_and_included_files_are_there(page: Path) -> None:
     missing = [link["path"] for link in LINK.finditer(text) if not (page.parent / link["path"]).exists()]
     missing += [included["path"] for included in INCLUDED.finditer(text) if not (ROOT / included["path"]).exists()]
     assert not missing
+    assert len(INCLUDED.findall(text)) == text.count("--8"), "a formatter may have taken an inclusion for Python"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
