@@ -1,7 +1,9 @@
 """Decoder speed: our chunked beam search against pyctcdecode's one-shot search on the same log-probabilities.
 
-Run it as `python -m benchmarks.decoder`. All figures are CPU time of one thread, best of some repetitions, from one
-run; the ratios are what to compare. Both sides must find the same beams with the same scores, or it stops.
+Run it as `python -m benchmarks.decoder`. Where `ctc-beam-decoder` is installed (a search in C++ that reproduces
+pyctcdecode's; `pip install ctc-beam-decoder==0.2.0`), its one-shot search is timed beside them. All figures are CPU
+time of one thread, best of some repetitions, from one run; the ratios are what to compare. Our search and pyctcdecode's
+must find the same beams with the same scores, or it stops.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class Case:
     oracle_model: Any = None
     model: LanguageModel | None = None
     hotwords: tuple[str, ...] = ()
+    arpa: Path | None = None
     tolerance: float = 1e-9
     """How far scores may be from pyctcdecode's, which takes a second log-softmax."""
 
@@ -123,8 +126,8 @@ def cases(folder: Path) -> list[Case]:
     own = NgramLanguageModel(read_arpa(path), words)
     return [
         *found,
-        Case("KenLM bigram", oracle, ours),
-        Case("KenLM and hotwords", oracle, ours, HOTWORDS),
+        Case("KenLM bigram", oracle, ours, arpa=path),
+        Case("KenLM and hotwords", oracle, ours, HOTWORDS, path),
         # KenLM adds up in single precision.
         Case("without KenLM", oracle, own, tolerance=1e-6),
     ]
@@ -140,6 +143,19 @@ def search_whole(case: Case, log_probs: FloatArray) -> Any:
         return decoder.decode_beams(log_probs, beam_width=BEAM_WIDTH, hotwords=case.hotwords)
     finally:
         decoder.cleanup()
+
+
+def native_search(case: Case) -> Callable[[FloatArray], Any] | None:
+    """ctc-beam-decoder's search of all frames at once; None where it is not installed or has no such way."""
+    if case.model is not None and case.arpa is None:
+        return None
+    try:
+        import ctc_beam_decoder
+    except ImportError:
+        return None
+    words = None if case.arpa is None else read_arpa(case.arpa).words
+    decoder = ctc_beam_decoder.build_ctcdecoder(list(LABELS), None if case.arpa is None else str(case.arpa), words)
+    return lambda log_probs: decoder.decode_beams(log_probs, beam_width=BEAM_WIDTH, hotwords=list(case.hotwords))
 
 
 def search_chunks(case: Case, log_probs: FloatArray, limit: int | None = None) -> Any:
@@ -186,10 +202,20 @@ def compare(name: str, log_probs: FloatArray, ways: Sequence[Case]) -> None:
         figures = [1000 * seconds / len(log_probs) for seconds in (their_time, our_time)]
         print(
             f"  {case.name:20} pyctcdecode {figures[0]:.3f} ms/frame, ours {figures[1]:.4f} ms/frame,"
-            f" {figures[0] / figures[1]:5.1f} times faster"
+            f" {figures[0] / figures[1]:5.1f} times faster{_beside_native(case, log_probs, our_time, ours)}"
         )
     greedy_time, _ = timed(lambda: _stream(GreedySearch(Alphabet(LABELS)), log_probs), 5)
     print(f"  {'greedy':20} {1000 * greedy_time / len(log_probs):.4f} ms/frame", flush=True)
+
+
+def _beside_native(case: Case, log_probs: FloatArray, our_time: float, ours: Sequence[Any]) -> str:
+    """What ctc-beam-decoder takes, and whether its best text is ours."""
+    search = native_search(case)
+    if search is None:
+        return ""
+    seconds, found = timed(lambda: search(log_probs), 3)
+    alike = "" if found[0][0] == ours[0].text else ", OTHER TEXT"
+    return f"; ctc-beam-decoder {1000 * seconds / len(log_probs):.4f} ms/frame, {our_time / seconds:.1f} times{alike}"
 
 
 def flatness(log_probs: FloatArray, ways: Sequence[Case]) -> None:

@@ -64,12 +64,17 @@ def words(text: str) -> list[str]:
 
 def demonstrate(programs: Path, folder: Path) -> None:
     recording = installed(programs) / "embedded"
-    wanted = words((recording / "demo.txt").read_text("utf-8"))
-    found = words(said(programs, folder, "transcribe", str(recording / "demo.flac")))
-    right = sum(word in found for word in wanted)
-    assert right >= 0.8 * len(wanted), f"the demo's recording was heard as {' '.join(found)}"
+    wanted = (recording / "demo.txt").read_text("utf-8")
+    check_words("transcribe", wanted, said(programs, folder, "transcribe", str(recording / "demo.flac")))
     assert said(programs, folder, "demo").strip(), "the demo prints nothing"
-    print(f"demo: {right} of {len(wanted)} words")
+
+
+def check_words(name: str, wanted: str, found: str) -> None:
+    """Most of the words are there: which ones is not the concern of a package."""
+    found_words = words(found)
+    right = [word in found_words for word in words(wanted)]
+    print(f"{name}: {sum(right)} of {len(right)} words")
+    assert sum(right) >= 0.7 * len(right), f"{name} found {found}"
 
 
 def installed(programs: Path) -> Path:
@@ -121,8 +126,7 @@ def round_trip(server_programs: Path, client_programs: Path, folder: Path) -> No
         print(f"page: {walk_page(f'http://127.0.0.1:{port}/')} files")
         run_script(server_programs, folder, TO_RAW, str(recording), "demo.raw")
         text = run_script(client_programs, folder, CLIENT, f"ws://127.0.0.1:{port}", "demo.raw")
-        assert "good morning" in " ".join(words(text)), f"the server heard {text}"
-        print(f"client: {text}")
+        check_words("client and server", recording.with_suffix(".txt").read_text("utf-8"), text)
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=60)
