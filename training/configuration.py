@@ -79,20 +79,12 @@ class ObjectiveOptions:
 class ImitationOptions:
     """How the states of Whisper's layers are imitated: `folder` is where its package goes, empty without a teacher.
 
-    The weight falls to zero when that many hours of audio have passed (0: it stays). `head_alone` keeps the CTC loss
-    from everything but the head.
+    `head_alone` keeps the CTC loss from everything but the head.
     """
 
     folder: str = ""
     weight: float = 1.0
-    hours: float = 0.0
     head_alone: bool = False
-
-    def weight_at(self, hours: float) -> float:
-        """The weight after that many hours of audio."""
-        if not self.folder:
-            return 0.0
-        return self.weight * max(1.0 - hours / self.hours, 0.0) if self.hours else self.weight
 
 
 @dataclass(frozen=True, slots=True)

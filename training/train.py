@@ -309,8 +309,7 @@ def _loss(
     audio = torch.from_numpy(batch.audio).to(device).float()
     frames = torch.from_numpy(batch.frames).to(device)
     letters = Targets.of(batch.letters, device, shared.start.spelling.blank)
-    weight = configuration.imitation.weight_at(shared.seconds.value / 3600)
-    if weight and shared.imitation is not None and batch.clean is not None:
+    if shared.imitation is not None and batch.clean is not None:
         loss, plain, unexplained = imitation_of(
             shared.model,
             shared.imitation,
@@ -321,7 +320,7 @@ def _loss(
             context,
             configuration.objective,
             generator,
-            weight=weight,
+            weight=configuration.imitation.weight,
             head_alone=configuration.imitation.head_alone,
         )
         return loss, {"loss": plain, "unexplained": unexplained}

@@ -24,6 +24,8 @@ from training.configuration import (
 from training.corpus import Corpus, CorpusWriter
 from training.model import Shape, StreamingCtc
 
+from .small_whisper import arrays, packed
+
 PITCHES = {"A": 400.0, "B": 900.0, "C": 1600.0, " ": 0.0}
 LETTER_SECONDS = 0.12
 BATCHES = BatchOptions(frames=(16, 24, 32), seconds=6.0)
@@ -52,6 +54,14 @@ def shape() -> Shape:
         num_conv_pos_embedding_groups=4,
         vocab_size=32,
     )
+
+
+@pytest.fixture
+def whisper_folder(tmp_path: Path) -> Path:
+    """A folder with the weights of a small Whisper, as `training.whisper.download` leaves it."""
+    (tmp_path / "whisper").mkdir()
+    (tmp_path / "whisper" / "model.bin").write_bytes(packed(arrays()))
+    return tmp_path / "whisper"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from training.augment import AugmentOptions, Surroundings
 from training.batches import Batch, BatchMaker, Source
 from training.configuration import (
     Configuration,
+    ImitationOptions,
     ObjectiveOptions,
     StreamingOptions,
 )
@@ -191,3 +192,21 @@ def test_muon_moves_the_matrices_and_adamw_the_rest(configuration: Configuration
         id(weights[layer + "feed_forward.output_dense.weight"]),
     } <= muon
     assert {id(weights["lm_head.weight"]), id(weights["encoder.pos_conv_embed.conv.weight"])} <= adamw
+
+
+def test_a_run_imitates_a_teacher_with_the_head_alone_learning_letters(
+    configuration: Configuration, tmp_path: Path, whisper_folder: Path
+) -> None:
+    imitating = replace(
+        configuration,
+        imitation=ImitationOptions(str(whisper_folder), weight=0.0, head_alone=True),
+        optimizer=replace(configuration.optimizer, rates=(("lm_head", 2.0),), weight_decay=0.0),
+    )
+    (tmp_path / "run").mkdir()
+    shared = prepare_run(imitating)
+    before = {name: value.clone() for name, value in shared.model.state_dict().items()}
+    optimizers = make_optimizers(shared, 0)
+    line = train_step(shared, optimizers, batch_maker(imitating, shared.start).batch(0), 0)
+    assert line["unexplained"] > 0
+    moved = {name for name, value in shared.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"lm_head.weight", "lm_head.bias"}
