@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 import csv
 import statistics
+import typing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from rich.console import Console
@@ -25,16 +25,15 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.machine import print_machine
-from streaming_asr import SAMPLE_RATE, EndpointOptions, Recognizer, TurnEnding
-from streaming_asr import Final as FinalEvent
+from streaming_asr import SAMPLE_RATE, EndpointOptions, Final, Recognizer, TurnEnding
 from streaming_asr.audio.gate import GateOptions, detector_for
 from streaming_asr.audio.samples import Samples, seconds
 from training.prepare import read_audio
 
-PIECE: Final = SAMPLE_RATE // 50
-FIXED_MS: Final = (200, 300, 400, 500, 700, 1000, 1500)
-ADAPTIVE_MS: Final = ((200, 700), (250, 1000), (300, 1200), (400, 1500))
-USUAL_MS: Final = 700
+PIECE: typing.Final = SAMPLE_RATE // 50
+FIXED_MS: typing.Final = (200, 300, 400, 500, 700, 1000, 1500)
+ADAPTIVE_MS: typing.Final = ((200, 700), (250, 1000), (300, 1200), (400, 1500))
+USUAL_MS: typing.Final = 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ def _told(
     for place in [*range(0, len(samples), PIECE), None]:
         events = stream.finish() if place is None else stream.push(samples[place : place + PIECE])
         came = len(samples) if place is None else place + PIECE
-        finals += [(came, event.end) for event in events if isinstance(event, FinalEvent)]
+        finals += [(came, event.end) for event in events if isinstance(event, Final)]
         endings += [came for event in events if isinstance(event, TurnEnding)]
     return finals, endings
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import typing
 from dataclasses import dataclass, replace
-from typing import Final, assert_never
+from typing import assert_never
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
@@ -12,17 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from streaming_asr.audio.samples import FloatArray
-from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed
 
-QUIETEST_DB: Final = -60.0
+QUIETEST_DB: typing.Final = -60.0
 """Left end of the level meter, in dB below full scale."""
-METER_CELLS: Final = 12
-TIME_CELLS: Final = 9
+METER_CELLS: typing.Final = 12
+TIME_CELLS: typing.Final = 9
 """Width of the column of times: `1:02:03.4` just fits."""
-STATUS_LINES: Final = 2
+STATUS_LINES: typing.Final = 2
 """The status line and the empty line above it."""
-FEWEST_CELLS: Final = 20
+FEWEST_CELLS: typing.Final = 20
 """A terminal narrower than this is drawn as if it had so many cells."""
 
 
@@ -48,7 +48,7 @@ def after_event(captions: Captions, event: Event) -> Captions:
             return replace(captions, committed=readable.committed, tail=readable.tail, start=start, lag=lag)
         case TurnEnding() | TurnResumed():
             return captions
-        case FinalEvent(lag=lag):
+        case Final(lag=lag):
             return replace(captions, committed="", tail="", lag=lag)
         case SpeechEnded(lag=lag):
             return replace(captions, committed="", tail="", speaking=False, lag=lag)
@@ -77,7 +77,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{spoken}" if hours else f"{minutes}:{spoken}"
 
 
-def final_line(final: FinalEvent) -> RenderableType:
+def final_line(final: Final) -> RenderableType:
     """A finished utterance with its time, as it scrolls up."""
     return _row(clock(final.start), Text(final.readable.text))
 

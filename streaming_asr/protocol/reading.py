@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from streaming_asr.audio.encodings import Encoding
 from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.events import (
     Alternative,
     EndReason,
+    Final,
     Formatted,
     Partial,
     SpeechEnded,
@@ -20,7 +22,6 @@ from streaming_asr.events import (
     TurnResumed,
     Word,
 )
-from streaming_asr.events import Final as FinalEvent
 from streaming_asr.protocol.faults import ErrorCode, Fault, ProtocolError
 from streaming_asr.protocol.fields import Fields, finite_number, read_object
 from streaming_asr.protocol.messages import (
@@ -46,13 +47,13 @@ from streaming_asr.protocol.messages import (
     Update,
 )
 
-MAXIMUM_HOTWORDS: Final = 1000
-MAXIMUM_HOTWORD_LENGTH: Final = 200
-MAXIMUM_WEIGHT: Final = 100.0
-MAXIMUM_COUNT: Final = 2**53 - 1
+MAXIMUM_HOTWORDS: typing.Final = 1000
+MAXIMUM_HOTWORD_LENGTH: typing.Final = 200
+MAXIMUM_WEIGHT: typing.Final = 100.0
+MAXIMUM_COUNT: typing.Final = 2**53 - 1
 """The greatest integer that every JSON reader takes as it is (RFC 8259, section 6)."""
 
-ENDPOINT_LIMITS: Final[Mapping[str, tuple[float, float, bool]]] = MappingProxyType(
+ENDPOINT_LIMITS: typing.Final[Mapping[str, tuple[float, float, bool]]] = MappingProxyType(
     {
         "trailing_silence_ms": (50, 60_000, True),
         "no_words_ms": (50, 60_000, True),
@@ -246,7 +247,7 @@ def _read_partial(fields: Fields) -> Partial:
 
 
 def _read_final(fields: Fields) -> AcknowledgedFinal:
-    final = FinalEvent(
+    final = Final(
         utterance=fields.integer("utterance"),
         text=fields.text("text"),
         words=_read_words(fields),
@@ -308,7 +309,7 @@ def _read_failure(fields: Fields) -> Failure:
     )
 
 
-_CLIENT_READERS: Final[Mapping[str, Callable[[Fields], ClientMessage]]] = MappingProxyType(
+_CLIENT_READERS: typing.Final[Mapping[str, Callable[[Fields], ClientMessage]]] = MappingProxyType(
     {
         "start": _read_start,
         "update": _read_update,
@@ -318,7 +319,7 @@ _CLIENT_READERS: Final[Mapping[str, Callable[[Fields], ClientMessage]]] = Mappin
     }
 )
 
-_SERVER_READERS: Final[Mapping[str, Callable[[Fields], ServerMessage]]] = MappingProxyType(
+_SERVER_READERS: typing.Final[Mapping[str, Callable[[Fields], ServerMessage]]] = MappingProxyType(
     {
         "started": _read_started,
         "speech_started": _read_speech_started,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import typing
 from collections import deque
 from dataclasses import dataclass, replace
 from math import gcd
-from typing import Final as Constant
 
 from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed
@@ -25,7 +25,7 @@ from streaming_asr.protocol.messages import (
     Update,
 )
 
-PIECE_BYTES: Constant = 1 << 15
+PIECE_BYTES: typing.Final = 1 << 15
 """The most that is sent in one message when there is a backlog."""
 
 
@@ -65,7 +65,7 @@ class ClientStream:
 
     def __init__(self, start: Start) -> None:
         self._start = start
-        self._frame_bytes: Constant = start.frame_bytes
+        self._frame_bytes: typing.Final = start.frame_bytes
         self._held = bytearray()
         self._held_from = 0
         self._sent = 0

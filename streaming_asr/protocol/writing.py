@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import typing
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
-from streaming_asr.events import Final as FinalEvent
-from streaming_asr.events import Formatted, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed, Word
+from streaming_asr.events import Final, Formatted, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed, Word
 from streaming_asr.protocol.messages import (
     Acknowledged,
     AcknowledgedFinal,
@@ -27,7 +27,7 @@ from streaming_asr.protocol.messages import (
     Update,
 )
 
-KINDS: Final[Mapping[type, str]] = MappingProxyType(
+KINDS: typing.Final[Mapping[type, str]] = MappingProxyType(
     {
         Start: "start",
         Audio: "audio",
@@ -181,7 +181,7 @@ def _turn_ending_fields(ending: TurnEnding) -> dict[str, Any]:
     }
 
 
-def _final_fields(final: FinalEvent) -> dict[str, Any]:
+def _final_fields(final: Final) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "utterance": final.utterance,
         "text": final.text,

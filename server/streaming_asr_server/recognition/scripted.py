@@ -7,24 +7,23 @@ Audio is taken in blocks of 100 ms. A block is silent below -40 dB; a loud one i
 from __future__ import annotations
 
 import asyncio
+import typing
 from collections.abc import Callable, Iterable, Sequence
 from types import MappingProxyType
-from typing import Final
 
 import numpy as np
 
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, seconds
 from streaming_asr.errors import OptionError, StreamClosedError
-from streaming_asr.events import Alternative, EndReason, Event, Partial, SpeechEnded, SpeechStarted, Word
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Alternative, EndReason, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
 from streaming_asr.protocol import EndpointRules, Start, Update
 from streaming_asr.text import FormatOptions
 from streaming_asr_server.recognition.interface import Load
 
-BLOCK: Final = SAMPLE_RATE // 10
-_SILENCE: Final = 0.01
-_ENDING_BLOCKS: Final = 3
-_DEFAULT_RULES: Final[EndpointRules] = MappingProxyType(
+BLOCK: typing.Final = SAMPLE_RATE // 10
+_SILENCE: typing.Final = 0.01
+_ENDING_BLOCKS: typing.Final = 3
+_DEFAULT_RULES: typing.Final[EndpointRules] = MappingProxyType(
     {"trailing_silence_ms": 300.0, "no_words_ms": None, "maximum_length_ms": 20_000.0}
 )
 
@@ -119,7 +118,7 @@ class ScriptedStream:
         self._words, self._utterance = [], number + 1
         best = Alternative(text, 0.0, words)
         return [
-            FinalEvent(number, text, words, words[0].start, words[-1].end, 1.0, (best,), reason, seconds(BLOCK)),
+            Final(number, text, words, words[0].start, words[-1].end, 1.0, (best,), reason, seconds(BLOCK)),
             SpeechEnded(number, words[-1].end, reason, seconds(BLOCK)),
         ]
 
@@ -133,7 +132,7 @@ class ScriptedRecognition:
     def __init__(self, *, delay: float = 0.0, language: str = "en") -> None:
         self.delay = delay
         self.streams: list[ScriptedStream] = []
-        self.languages: Final[tuple[str, ...]] = (language,)
+        self.languages: typing.Final[tuple[str, ...]] = (language,)
 
     async def warm_up(self) -> None:
         await asyncio.sleep(0)

@@ -13,12 +13,12 @@ Every call that was told to have started is told to have ended, once.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from streaming_asr.events import Event, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed, Word
-from streaming_asr.events import Final as FinalEvent
+from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed, Word
 from streaming_asr_server.adapter.interface import (
     Action,
     CodecFailure,
@@ -36,14 +36,21 @@ from streaming_asr_server.protocols.twilio.messages import Call, Digit, Media, M
 Notify: TypeAlias = Callable[[Call, Mapping[str, Any]], None]
 """Takes a message about a call for its subscribers; must not wait."""
 
-_CLOSE_CODES: Final = {"audio": 1007, "request": 1008, "idle": 1001, "limit": 1008, "shutdown": 1012, "server": 1011}
+_CLOSE_CODES: typing.Final = {
+    "audio": 1007,
+    "request": 1008,
+    "idle": 1001,
+    "limit": 1008,
+    "shutdown": 1012,
+    "server": 1011,
+}
 
 
 class TwilioCodec:
     """One media stream; see `ForeignCodec` for how it is driven. `notify` takes everything that was understood."""
 
     def __init__(self, notify: Notify) -> None:
-        self._notify: Final = notify
+        self._notify: typing.Final = notify
         self._call: Call | None = None
         self._clocks: dict[str, TrackClock] = {}
         self._position = 0.0
@@ -143,7 +150,7 @@ def at_time(event: Event, time: Callable[[float], float]) -> Event:
     match event:
         case SpeechStarted() | SpeechEnded() | TurnEnding() | TurnResumed():
             return replace(event, time=time(event.time))
-        case Partial() | FinalEvent():
+        case Partial() | Final():
             formatted = event.formatted and replace(event.formatted, words=moved(event.formatted.words))
             start, end = time(event.start), time(event.end)
             return replace(event, words=moved(event.words), formatted=formatted, start=start, end=end)
