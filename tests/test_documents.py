@@ -6,11 +6,13 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from streaming_asr_server.metrics import Metrics
+from streaming_asr_server.settings import Settings
 
 from streaming_asr.checkpoints.recommended import Recommendation, recommended
 from streaming_asr.command_line.models import published_errors
@@ -82,6 +84,13 @@ def test_the_dashboard_and_the_alerts_ask_for_metrics_that_the_server_has() -> N
     asked = " ".join(queries(json.loads((ROOT / "deploy" / "grafana.json").read_text("utf-8"))))
     asked += (ROOT / "deploy" / "alerts.yml").read_text("utf-8") + (DOCS / "monitoring.md").read_text("utf-8")
     assert set(METRIC.findall(asked)) - metric_names(Metrics().registry) == set()
+
+
+def test_the_page_of_the_server_has_every_option_and_metric() -> None:
+    text = (DOCS / "server.md").read_text("utf-8")
+    assert [option.name for option in fields(Settings) if f"`{option.name}`" not in text] == []
+    names = [family.name.removeprefix("streaming_asr_") for family in Metrics().registry.collect()]
+    assert [name for name in names if not re.search(rf"`{name}(_total)?[`{{]", text)] == []
 
 
 def row(model: Recommendation) -> str:
