@@ -72,6 +72,17 @@ def test_finals_begin_with_what_was_committed() -> None:
             assert event["text"].startswith(committed.get(event["utterance"], ""))
 
 
+def test_formatted_finals_begin_with_what_was_committed_of_them() -> None:
+    committed: dict[int, str] = {}
+    for event in demo_events():
+        if event["type"] in ("Partial", "Final"):
+            shown = event["formatted"]
+            assert shown["committed"].startswith(committed.get(event["utterance"], ""))
+            committed[event["utterance"]] = shown["committed"]
+    assert all(text[0].isupper() for text in list(committed.values())[:1])
+    assert any(text.endswith(".") for text in committed.values())
+
+
 def test_json_has_the_same_words_with_their_times() -> None:
     done = run("transcribe", str(RECORDING), "--format", "json")
     found = json.loads(done.stdout)
@@ -92,7 +103,7 @@ def test_subtitles_are_written_to_a_file(tmp_path: Path) -> None:
 
 
 def test_standard_input_takes_raw_samples_and_whole_files() -> None:
-    finals = "".join(f"{event['text']}\n" for event in demo_events() if event["type"] == "Final")
+    finals = "".join(f"{event['formatted']['committed']}\n" for event in demo_events() if event["type"] == "Final")
     samples, rate = soundfile.read(RECORDING, dtype="int16")
     assert run("transcribe", "-", "--sample-rate", str(rate), stdin=samples.tobytes()).stdout == finals
     assert run("transcribe", "-", stdin=RECORDING.read_bytes()).stdout == finals
@@ -194,7 +205,7 @@ def serving() -> Iterator[str]:
 
 
 def test_a_server_says_the_same_as_the_model_in_this_process() -> None:
-    finals = "".join(f"{event['text']}\n" for event in demo_events() if event["type"] == "Final")
+    finals = "".join(f"{event['formatted']['committed']}\n" for event in demo_events() if event["type"] == "Final")
     with serving() as url:
         assert run("transcribe", str(RECORDING), "--server", url).stdout == finals
     assert "cannot be reached" in refused("transcribe", str(RECORDING), "--server", url, code=1)
