@@ -77,7 +77,7 @@ def decided_model(folder: Path, complete: tuple[str, ...], incomplete: tuple[str
         "block0_bias": np.zeros(3, np.float32),
         "block0_outward": np.zeros((2, 1), np.float32),
     }
-    weights: dict[str, np.ndarray] = {}  # type: ignore[type-arg]
+    weights: dict[str, np.ndarray] = {}
     for name, values in plain.items():
         weights |= packed(name, values, as_bytes=False)
     weights |= packed("words", table, as_bytes=True) | packed("pieces", np.zeros((4, 2), np.float32), as_bytes=True)

@@ -24,7 +24,8 @@ class Watchdog:
 
     def check(self, start: Start, *, decoded: int, acknowledged: int) -> None:
         """Both in samples at 16 kHz. Raises ProtocolError "stalled"."""
-        longest = (start.endpoint.get("maximum_length_ms") or _LONGEST_UTTERANCE_MS) / 1000
+        asked = start.endpoint.get("maximum_length_ms")
+        longest = (asked if isinstance(asked, int | float) else _LONGEST_UTTERANCE_MS) / 1000
         undecided = decoded - acknowledged
         if undecided > (longest + self.slack_seconds) * SAMPLE_RATE:
             raise ProtocolError("stalled", f"{seconds(undecided):.0f} s of audio were heard and did not become words")
