@@ -2,7 +2,7 @@
 
 import { plainWords } from "./errors.js";
 import { element } from "./dom.js";
-import { watch } from "./javascript/index.js";
+import { StreamError, watch } from "./javascript/index.js";
 import { BASE, Page } from "./page.js";
 import { WakeLock } from "./screen.js";
 
@@ -69,6 +69,10 @@ export class Audience extends Page {
     if (state === "connected") this.controls.hideNotice("connection");
     if (state !== "waiting") return;
     this.#live = false;
+    if (reason instanceof StreamError && reason.code === "not_found") {
+      this.controls.hideNotice("connection");
+      return this.#showState("Waiting for the speaker");
+    }
     this.#showState("Connecting again");
     this.controls.showNotice(`${plainWords(reason)} Trying again.`, { topic: "connection" });
   }
@@ -77,6 +81,6 @@ export class Audience extends Page {
   #showState(status) {
     document.body.dataset.phase = this.#live ? "listening" : "idle";
     this.controls.showStatus(status);
-    element("viewer-invitation", HTMLElement).textContent = this.#live ? "Listening." : `${status}.`;
+    element("viewer-invitation", HTMLElement).textContent = status.endsWith(".") ? status : `${status}…`;
   }
 }

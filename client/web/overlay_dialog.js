@@ -21,6 +21,7 @@ export class OverlayDialog {
     this.#form = /** @type {HTMLFormElement} */ (this.#dialog.querySelector("form"));
     this.#form.addEventListener("input", () => this.#show());
     element("open-overlay", HTMLButtonElement).addEventListener("click", () => {
+      element("settings", HTMLDialogElement).close();
       this.#show();
       this.#dialog.showModal();
     });

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from tests.web.browsers import OpenBrowser, chromium, launched
-from tests.web.serving import scripted_serving, serving
+from tests.web.pages import OpenPage, sentences
+from tests.web.serving import as_microphone, scripted_serving, serving
+from tests.web.watching import Watched, watch
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +50,24 @@ def scripted() -> Iterator[str]:
     """A scripted server for the tests of a module."""
     with scripted_serving() as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def browser(open_browser: OpenBrowser, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A browser whose microphone hears an utterance every second."""
+    return open_browser(as_microphone(sentences(), tmp_path_factory.mktemp("web") / "tones.wav"))
+
+
+@pytest.fixture
+def open_page(browser: Any, scripted: str) -> Iterator[OpenPage]:
+    """Opens pages, each in a new profile."""
+    with ExitStack() as stack:
+
+        def open_one(address: str = scripted, path: str = "/", **options: Any) -> Watched:
+            context = browser.new_context(**options)
+            stack.callback(context.close)
+            watched = watch(context.new_page())
+            watched.page.goto(address + path)
+            return watched
+
+        yield open_one

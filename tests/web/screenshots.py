@@ -28,6 +28,7 @@ class Picture:
     scheme: str = "light"
     path: str = "/"
     before: tuple[str, ...] = field(default=("#start",))
+    after: tuple[str, ...] = ()
     background: str = ""
 
 
@@ -36,25 +37,40 @@ PICTURES: Final = (
     Picture("caption-page-dark", scheme="dark"),
     Picture("caption-page-phone", 390, 760),
     Picture("caption-page-large", before=("#large", "#start")),
-    Picture("caption-page-overlay", path="/?overlay=1", before=(), background=STUDIO),
+    Picture("caption-page-overlay", 1120, 420, path="/?overlay=1", before=(), background=STUDIO),
+    Picture("caption-page-share", after=("#open-share", "#sharing")),
 )
+AUDIENCE: Final = Picture("caption-page-audience", 390, 760, scheme="dark", before=())
 
 
-def take(browser: Any, address: str, picture: Picture, font: str | None) -> None:
+def opened(browser: Any, address: str, picture: Picture, font: str | None) -> Any:
     size = {"width": picture.width, "height": picture.height}
-    context = browser.new_context(viewport=size, color_scheme=picture.scheme)
-    page = context.new_page()
-    page.goto(address + picture.path)
+    page = browser.new_context(viewport=size, color_scheme=picture.scheme).new_page()
+    page.goto(address)
     style = "([name, value]) => document.documentElement.style.setProperty(name, value)"
     if font is not None:
         page.evaluate(style, ["--sans", f"{font}, sans-serif"])
     if picture.background:
         page.evaluate(style, ["background", picture.background])
+    return page
+
+
+def take(browser: Any, address: str, picture: Picture, font: str | None) -> None:
+    """One picture; of a page that shares, its audience's too."""
+    page = opened(browser, address + picture.path, picture, font)
     for button in picture.before:
         page.click(button)
     page.wait_for_timeout(SPOKEN_SECONDS * 1000)
+    for button in picture.after:
+        page.click(button)
+    if picture.after:
+        page.wait_for_function("document.querySelector('#share-address').value")
+        audience = opened(browser, page.input_value("#share-address"), AUDIENCE, font)
+        page.wait_for_timeout(6000)
+        audience.screenshot(path=IMAGES / f"{AUDIENCE.name}.png")
+        audience.context.close()
     page.screenshot(path=IMAGES / f"{picture.name}.png")
-    context.close()
+    page.context.close()
 
 
 def main(font: str | None = None) -> None:

@@ -63,13 +63,19 @@ def wait_until_ready(process: subprocess.Popen[bytes], address: str) -> None:
 def scripted_serving(*arguments: str, port: int | None = None) -> Iterator[str]:
     """A server whose words are told by the loudness of what it hears; arguments as `scripted_server.py` takes them."""
     port = port or free_port()
+    with scripted_process(*arguments, port=port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def scripted_process(*arguments: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The same, to be sent signals; it is killed in the end."""
     script = Path(__file__).with_name("scripted_server.py")
     command = [sys.executable, str(script), str(port), *arguments]
-    address = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until_ready(process, address)
-            yield address
+            wait_until_ready(process, f"http://127.0.0.1:{port}")
+            yield process
         finally:
             process.kill()
 

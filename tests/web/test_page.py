@@ -4,60 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 from streaming_asr_server.access.authentication import hash_key, new_key
 from websockets.sync.client import connect
 
-from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from tests.web.browsers import DENIED, OpenBrowser
 from tests.web.cutting import cutable
-from tests.web.serving import as_microphone, free_port, scripted_serving
-from tests.web.watching import Watched, audio_sent, watch
+from tests.web.pages import PERIOD, OpenPage, until_finals
+from tests.web.serving import free_port, scripted_serving
+from tests.web.watching import Watched, audio_sent
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-PERIOD = 1.0
-
-
-def sentences() -> Samples:
-    """A tone of 0.5 s and silence of 0.5 s, again and again: an utterance of five words every second."""
-    times = np.arange(90 * SAMPLE_RATE) / SAMPLE_RATE
-    loud = times % PERIOD > 0.5
-    samples: Samples = (0.3 * loud * np.sin(2 * np.pi * 400 * times)).astype(np.float32)
-    return samples
-
-
-OpenPage: TypeAlias = Callable[..., Watched]
-
-
-@pytest.fixture(scope="module")
-def browser(open_browser: OpenBrowser, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return open_browser(as_microphone(sentences(), tmp_path_factory.mktemp("web") / "tones.wav"))
-
-
-@pytest.fixture
-def open_page(browser: Any, scripted: str) -> Iterator[OpenPage]:
-    """Opens a page of the scripted server, or of another address, in a new profile."""
-    with ExitStack() as stack:
-
-        def open_one(address: str = scripted, path: str = "/", **options: Any) -> Watched:
-            context = browser.new_context(**options)
-            stack.callback(context.close)
-            watched = watch(context.new_page())
-            watched.page.goto(address + path)
-            return watched
-
-        yield open_one
-
-
-def until_finals(watched: Watched, number: int) -> None:
-    watched.page.wait_for_selector(f"#utterances li:nth-child({number})", state="attached", timeout=20_000)
 
 
 def mode(watched: Watched) -> str | None:
@@ -184,6 +145,18 @@ def starts_shown(watched: Watched) -> list[float]:
 def _with_two_seconds(route: Any) -> None:
     response = route.fetch()
     route.fulfill(response=response, body=response.text().replace("HELD_SECONDS = 300", "HELD_SECONDS = 2"))
+
+
+def test_space_starts_and_stops_wherever_no_field_has_the_focus(open_page: OpenPage) -> None:
+    watched = open_page()
+    for button in ("#theme", "#save summary", "#start", "#open-settings"):
+        watched.page.focus(button)
+        watched.page.keyboard.press("Space")
+        watched.page.wait_for_selector('body:not([data-phase="idle"])')
+        watched.page.keyboard.press("Space")
+        watched.wait_for_phase("idle")
+    assert watched.page.get_attribute("html", "data-theme") is None
+    assert not watched.page.is_visible("#settings")
 
 
 def test_space_starts_and_enter_stops(open_page: OpenPage) -> None:
