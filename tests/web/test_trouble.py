@@ -68,7 +68,7 @@ def test_an_overlay_without_a_microphone_says_what_helps(open_browser: OpenBrows
 
 def test_a_browser_that_runs_no_audio_is_named_as_the_reason(open_page: OpenPage) -> None:
     watched = open_page()
-    watched.page.evaluate("AudioContext.prototype.resume = () => new Promise(() => {})")
+    watched.page.evaluate("() => { AudioContext.prototype.resume = () => new Promise(() => {}); }")
     watched.page.click("#start")
     watched.page.get_by_text("no output device").wait_for()
 
