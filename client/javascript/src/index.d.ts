@@ -67,6 +67,21 @@ export interface Final {
   formatted?: Formatted;
 }
 
+/** The turn is probably over; its `final` comes unless the speaker goes on. */
+export interface TurnEnding {
+  type: "turn_ending";
+  utterance: number;
+  [field: string]: any;
+}
+
+/** The speaker goes on after all. */
+export interface TurnResumed {
+  type: "turn_resumed";
+  utterance: number;
+  time: number;
+  lag: number;
+}
+
 export interface SpeechEnded {
   type: "speech_ended";
   utterance: number;
@@ -97,7 +112,17 @@ export interface Finished {
 }
 
 /** What a stream says. Newer servers may say more: pass over types that you do not know. */
-export type StreamEvent = Started | SpeechStarted | Partial | Final | SpeechEnded | Warning | Missed | Finished;
+export type StreamEvent =
+  | Started
+  | SpeechStarted
+  | Partial
+  | TurnEnding
+  | TurnResumed
+  | Final
+  | SpeechEnded
+  | Warning
+  | Missed
+  | Finished;
 
 /** 16-bit samples, samples from -1 to 1, or little-endian bytes of 16-bit samples, cut anywhere; one channel. */
 export type Samples = Int16Array | Float32Array | Uint8Array;

@@ -18,7 +18,8 @@ const PIECE_SAMPLES = 1 << 14;
 /** @typedef {"client" | "server"} Side */
 
 const SPEAKING = ["audio", "update", "finalize", "keepalive"];
-const EVENTS = ["speech_started", "partial", "final", "speech_ended", "acknowledged", "warning"];
+const TURNS = ["turn_ending", "turn_resumed"];
+const EVENTS = ["speech_started", "partial", ...TURNS, "final", "speech_ended", "acknowledged", "warning"];
 
 /** @type {(state: State, kinds: string[]) => Record<string, State>} */
 const stay = (state, kinds) => Object.fromEntries(kinds.map((kind) => [kind, state]));
@@ -88,6 +89,8 @@ const FIELDS = Object.freeze({
   speech_started: { utterance: "number", time: "number", lag: "number" },
   partial: { utterance: "number", committed: "string", tail: "string", start: "number", end: "number", lag: "number" },
   final: { utterance: "number", text: "string", start: "number", end: "number", acknowledged: "number" },
+  turn_ending: { utterance: "number" },
+  turn_resumed: { utterance: "number", time: "number" },
   speech_ended: { utterance: "number", time: "number" },
   acknowledged: { samples: "number" },
   warning: { code: "string", message: "string" },
@@ -388,6 +391,8 @@ export class ClientStream {
         this.#speaking = number;
         return true;
       case "partial":
+      case "turn_ending":
+      case "turn_resumed":
         return number >= this.#utterance;
       case "final":
         if (number < this.#utterance) return false;
