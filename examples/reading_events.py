@@ -2,7 +2,7 @@
 
 import sys
 
-from streaming_asr import Event, Final, Partial, Recognizer, SpeechEnded, SpeechStarted
+from streaming_asr import Event, Final, Partial, Recognizer, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed
 
 
 def told(event: Event) -> str:
@@ -13,6 +13,10 @@ def told(event: Event) -> str:
             return f"{end:6.2f}  {committed} [{tail}]"
         case Final(text=text, end=end, confidence=confidence):
             return f"{end:6.2f}  {text}  (confidence {confidence:.2f})"
+        case TurnEnding(text=text, time=time):
+            return f"{time:6.2f}  {text}  (the turn may be over)"
+        case TurnResumed(time=time):
+            return f"{time:6.2f}  it is not over"
         case SpeechEnded(time=time, reason=reason):
             return f"{time:6.2f}  over: {reason}"
 

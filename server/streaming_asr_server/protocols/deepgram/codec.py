@@ -19,7 +19,17 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streaming_asr.events import Alternative, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import (
+    Alternative,
+    Event,
+    Final,
+    Partial,
+    SpeechEnded,
+    SpeechStarted,
+    TurnEnding,
+    TurnResumed,
+    Word,
+)
 from streaming_asr_server.adapter.interface import (
     Action,
     CodecFailure,
@@ -155,6 +165,8 @@ class DeepgramCodec:
                 return self._final(state, event)
             case SpeechEnded():
                 return self._speech_ended(state, event)
+            case TurnEnding() | TurnResumed():
+                return []
 
     def _partial(self, state: _Channel, partial: Partial) -> Sequence[Outgoing]:
         state.has_words = bool(partial.words)

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, Word
+from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed, Word
 from streaming_asr_server.adapter.interface import (
     Action,
     CodecFailure,
@@ -200,6 +200,8 @@ class OpenAICodec:
                 return self._final(event)
             case SpeechEnded(time=time):
                 return self._speech_ended(time)
+            case TurnEnding() | TurnResumed():
+                return []
 
     def _speech_started(self, time: float) -> Sequence[Outgoing]:
         if self._settings.turn_detection is None:
