@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "transformers", "soxr", "soundfile", "av", "webrtcvad", "pyctcdecode", "starlette", "uvicorn"}
+HEAVY = {
+    "torch",
+    "kenlm",
+    "huggingface_hub",
+    "transformers",
+    "soxr",
+    "soundfile",
+    "av",
+    "webrtcvad",
+    "pyctcdecode",
+    "starlette",
+    "uvicorn",
+}
 
 SCRIPT = """
 import sys
@@ -20,7 +32,9 @@ import {module}
 """
 
 
-@pytest.mark.parametrize("module", ["streaming_asr_client", "streaming_asr.protocol", "streaming_asr.events"])
+@pytest.mark.parametrize(
+    "module", ["streaming_asr_client", "streaming_asr.protocol", "streaming_asr.events", "streaming_asr.decoding"]
+)
 def test_it_imports_without_the_recognizers_packages(module: str) -> None:
     script = SCRIPT.format(heavy=HEAVY, module=module)
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
