@@ -15,6 +15,7 @@ ELSEWHERE: Final = {
     "training.md": "training/README.md",
     "javascript.md": "client/javascript/README.md",
     "model-card.md": "streaming_asr/embedded/english/README.md",
+    "text-model-card.md": "streaming_asr/embedded/english/text_model/README.md",
     "contributing.md": "CONTRIBUTING.md",
     "security.md": "SECURITY.md",
     "changelog.md": "CHANGELOG.md",
