@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -25,7 +26,7 @@ _STATES_LENGTH: Final = ("mov", "matroska", "flac", "aiff", "asf", "avi", "caf",
 """FFmpeg's names of containers whose header says how long they are; of others it is guessed from the bit rate."""
 _CLOSE: Final = 0.1
 """Seconds by which time stamps may stray before they mean a hole."""
-_LONGEST_HOLE: Final = 6 * 3600.0
+_LONGEST_HOLE: Final = 3600.0
 """Seconds; a greater step in the time stamps is a clock that was set anew."""
 
 
@@ -149,7 +150,8 @@ class AvReader:
         self.damage: Final = Damage()
         self._container: Final[Any] = self._open(file, _LIVE_OPTIONS if live else _OPTIONS)
         try:
-            self._stream: Final[Any] = _choose(list(self._container.streams.audio), track)
+            known = [stream for stream in self._container.streams.audio if stream.codec_context is not None]
+            self._stream: Final[Any] = _choose(known, track)
         except AudioError:
             self.close()
             raise
@@ -164,7 +166,8 @@ class AvReader:
             alone = len(self._container.streams) == 1
             self.promised = self.duration if alone and self._states_length() else None
         start = self._container.start_time
-        self._timeline: Final = Timeline(start / self._av.time_base if start else 0.0)
+        longest = self._seconds(self._container.duration, 1 / self._av.time_base)
+        self._timeline: Final = Timeline(start / self._av.time_base if start else 0.0, longest)
         self._to_float: tuple[object, Any] | None = None
         self._refusal = ""
 
@@ -206,7 +209,8 @@ class AvReader:
                 return
             except self._av.error.EOFError:
                 return
-            except self._av.error.FFmpegError:
+            except (self._av.error.FFmpegError, IndexError):
+                # PyAV stumbles over streams that a damaged file seems to begin on the way.
                 failures += 1
 
     def _decoded(self, packet: Any) -> list[Any]:
@@ -248,10 +252,14 @@ class AvReader:
 
 
 class Timeline:
-    """Where on the container's clock the audio stands, in seconds; the first moment of the film is 0."""
+    """Where on the container's clock the audio stands, in seconds; the first moment of the film is 0.
 
-    def __init__(self, origin: float) -> None:
+    A film does not end behind its `duration`, where that is known: such a time stamp is damaged.
+    """
+
+    def __init__(self, origin: float, duration: float | None = None) -> None:
         self._shift = -origin
+        self._end: Final = math.inf if duration is None else duration + 1.0
         self.position = 0.0
 
     def hole(self, time: float | None) -> float:
@@ -262,7 +270,7 @@ class Timeline:
         if time is None:
             return 0.0
         ahead = time + self._shift - self.position
-        if _CLOSE < ahead <= _LONGEST_HOLE:
+        if _CLOSE < ahead <= _LONGEST_HOLE and self.position + ahead <= self._end:
             return ahead
         if abs(ahead) > _CLOSE:
             self._shift -= ahead

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
+from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import MissingExtraError, OptionError
@@ -86,13 +87,14 @@ def open_recognizer(options: ModelOptions, recognition: RecognitionOptions) -> C
 
 def unspellable(configured: ConfiguredRecognizer, recognition: RecognitionOptions) -> dict[str, str]:
     """The hotwords that the model cannot write, each with the letters it lacks; a server tells its own."""
-    hotwords = recognition.hotwords()
-    alphabet = getattr(configured.recognizer, "alphabet", None)
-    if hotwords is None or alphabet is None:
+    if not recognition.hotword:
         return {}
-    from streaming_asr.decoding import Hotwords
+    from streaming_asr.recognizer import Recognizer
 
-    return dict(Hotwords(hotwords, alphabet).unspellable)
+    if not isinstance(configured.recognizer, Recognizer):
+        return {}
+    stream = configured.recognizer.stream(sample_rate=SAMPLE_RATE, **configured.arguments)
+    return dict(stream.hotwords.unspellable)
 
 
 def local_arguments(options: RecognitionOptions) -> dict[str, Any]:

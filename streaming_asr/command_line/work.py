@@ -55,7 +55,8 @@ class Work:
                 tell_unspellable(self._workers.load())
         elif self._recognizer is None:
             self._recognizer = self.stack.enter_context(open_recognizer(wish.model, wish.recognition))
-            tell_unspellable(unspellable(self._recognizer, wish.recognition))
+            if wish.model.server is None:
+                tell_unspellable(unspellable(self._recognizer, wish.recognition))
 
     def use(self, recognizer: ConfiguredRecognizer) -> None:
         """Recognize with this one, which is closed by its owner."""

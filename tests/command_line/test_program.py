@@ -1,32 +1,78 @@
-"""The real command in a process of its own, with the embedded model and the bundled recording."""
+"""The real command with the embedded model and the bundled recording, in a process of its own where that matters."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import soundfile
 
+from streaming_asr.command_line import application
 from streaming_asr.command_line.demo import RECORDING, REFERENCE
 
 COMMAND = (sys.executable, "-m", "streaming_asr.command_line")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*COMMAND, *arguments], input=stdin, capture_output=True, env=ENVIRONMENT, timeout=120)
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Standard:
+    """Stands in for `sys.stdin`."""
+
+    def __init__(self, content: bytes) -> None:
+        self.buffer = io.BytesIO(content)
+
+    def isatty(self) -> bool:
+        return False
+
+
+def run(*arguments: str, stdin: bytes = b"") -> Done:
+    """Run a command in this process."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with (
+        redirect_stdout(out),
+        redirect_stderr(err),
+        patch.object(sys, "stdin", Standard(stdin)),
+        patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"}),
+    ):
+        code = application.run(arguments)
+    return Done(code, _written(out), _written(err))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
+
+
+def run_apart(*arguments: str | bytes, **environment: str) -> Done:
+    """Run a command in a process of its own."""
+    done = subprocess.run(
+        [*COMMAND, *arguments], input=b"", capture_output=True, env=ENVIRONMENT | environment, timeout=240
+    )
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    return Done(done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding))
 
 
 @cache
@@ -37,9 +83,9 @@ def demo_events() -> Sequence[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def refused(*arguments: str, code: int = 2) -> str:
+def refused(*arguments: str, code: int = 2, apart: bool = False) -> str:
     """Run a command that must fail in one line; returns the line."""
-    done = run(*arguments)
+    done = run_apart(*arguments) if apart else run(*arguments)
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     lines = done.stderr.splitlines()
@@ -150,15 +196,75 @@ def test_ctrl_c_prints_what_was_heard_and_exits_with_130() -> None:
         (("transcribe", "a.wav", "--format", "doc"), "doc"),
         (("transcribe", "a.wav", "--no-such-option"), "--no-such-option"),
         (("transcribe", str(RECORDING), "--hotword", "Ada:much"), "much"),
-        (("transcribe", "a.wav", "--output", "nowhere/a.txt"), "nowhere"),
+        (("transcribe", str(RECORDING), "--output", "nowhere/a.txt"), "nowhere"),
         (("transcribe", str(RECORDING), "--model", "nowhere/at/all"), "nowhere/at/all"),
         (("transcribe", str(RECORDING), "--server", "localhost"), "ws://"),
-        (("models", "nowhere/at/all"), "nowhere/at/all"),
+        (
+            ("transcribe", str(RECORDING), "-f", "text", "--output", str(RECORDING)),
+            "is an input; it is not overwritten",
+        ),
+        (("transcribe", str(RECORDING), "--output", "film.doc"), ".doc says no format"),
+        (("transcribe", str(RECORDING), "--channel", "left"), "--channel left is no channel"),
+        (("transcribe", str(RECORDING), "--channel", "3"), "channel is 3; it must be from 0 to 0"),
         (("frobnicate",), "frobnicate"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: Sequence[str], said: str, tmp_path: Path) -> None:
     assert said in refused(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [("transcribe", str(RECORDING), "--model"), ("models",)])
+def test_a_model_that_is_nowhere_is_named(arguments: Sequence[str]) -> None:
+    assert "nowhere/at/all" in refused(*arguments, "nowhere/at/all", apart=True)
+
+
+def test_a_name_and_a_console_that_are_no_utf_8_lose_no_word(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
+    samples, rate = soundfile.read(RECORDING, dtype="int16", stop=4 * 16_000)
+    soundfile.write(tmp_path / "talk.wav", samples, rate)
+    os.rename(tmp_path / "talk.wav", path)
+    done = run_apart("transcribe", path, "--format", "json", "--hotword", "東京", PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["text"]
+    assert json.loads(done.stdout)["file"].endswith("/caf\udce9.wav")
+    assert "the hotword '\\u6771\\u4eac' is left out" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_standard_output_that_is_closed_is_told_before_any_work() -> None:
+    script = f"{sys.executable} -m streaming_asr.command_line transcribe {RECORDING} >&-"
+    done = subprocess.run(script, shell=True, capture_output=True, env=ENVIRONMENT, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == "streaming-asr: standard output is closed; name a file by --output\n"
+
+
+def test_a_disk_without_room_is_one_line() -> None:
+    script = f"{sys.executable} -m streaming_asr.command_line devices --help > /dev/full"
+    done = subprocess.run(script, shell=True, capture_output=True, env=ENVIRONMENT, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (1, "streaming-asr: [Errno 28] No space left on device\n")
+
+
+def test_a_signal_while_a_pipe_is_silent_writes_what_was_heard() -> None:
+    """A recorder that goes on for ever, and a service manager that ends the transcription."""
+    samples, rate = soundfile.read(RECORDING, dtype="int16", stop=4 * 16_000)
+    header = b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16)
+    process = subprocess.Popen(
+        [*COMMAND, "transcribe", "-", "--format", "srt"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    assert process.stdin is not None
+    # More than the pipe holds: when all is written, most of it has been read.
+    process.stdin.write(header + b"data\xff\xff\xff\xff" + samples.tobytes() + bytes(4 * rate))
+    process.stdin.flush()
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert out.startswith(b"1\n00:00:0")
+    assert err == b""
 
 
 def test_the_demo_shows_partials_first_and_finals_after() -> None:
