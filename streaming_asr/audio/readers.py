@@ -26,8 +26,9 @@ _STATES_LENGTH: Final = ("mov", "matroska", "flac", "aiff", "asf", "avi", "caf",
 """FFmpeg's names of containers whose header says how long they are; of others it is guessed from the bit rate."""
 _CLOSE: Final = 0.1
 """Seconds by which time stamps may stray before they mean a hole."""
-_LONGEST_HOLE: Final = 3600.0
-"""Seconds; a greater step in the time stamps is a clock that was set anew."""
+_FREE_SILENCE: Final = 1800.0
+_SILENCE_PER_SOUND: Final = 10.0
+"""Holes of so many seconds in all, and so many for each second of sound; greater ones are a clock that was set anew."""
 
 
 class ReadableBytes(Protocol):
@@ -261,6 +262,7 @@ class Timeline:
         self._shift = -origin
         self._end: Final = math.inf if duration is None else duration + 1.0
         self.position = 0.0
+        self._silence = 0.0
 
     def hole(self, time: float | None) -> float:
         """The silence between what was given and audio of a time stamp.
@@ -270,11 +272,16 @@ class Timeline:
         if time is None:
             return 0.0
         ahead = time + self._shift - self.position
-        if _CLOSE < ahead <= _LONGEST_HOLE and self.position + ahead <= self._end:
+        if ahead > _CLOSE and self._is_credible(ahead):
+            self._silence += ahead
             return ahead
         if abs(ahead) > _CLOSE:
             self._shift -= ahead
         return 0.0
+
+    def _is_credible(self, hole: float) -> bool:
+        most = _FREE_SILENCE + _SILENCE_PER_SOUND * (self.position - self._silence)
+        return self.position + hole <= self._end and self._silence + hole <= most
 
     def advance(self, seconds: float) -> None:
         """Say that so much was given."""
