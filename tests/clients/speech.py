@@ -17,6 +17,7 @@ import pytest
 from streaming_asr_client import connect
 
 from streaming_asr.events import Final
+from streaming_asr.protocol import EndpointRules
 from tests.clients.environments import Environment
 
 KEY: typing.Final = "a-key-for-tests"
@@ -51,18 +52,24 @@ class Server:
     known: dict[str, list[Final]] = field(default_factory=dict)
 
     def native(
-        self, recordings: Recordings, rate: int, *, pauses: Sequence[int] = (), silence_ms: int | None = None
+        self,
+        recordings: Recordings,
+        rate: int,
+        *,
+        pauses: Sequence[int] = (),
+        silence_ms: int | None = None,
+        endpoint: EndpointRules | None = None,
     ) -> list[Final]:
         """The finals of the native protocol; `pauses` are samples at which the utterance is finalized."""
-        name = f"{rate} {list(pauses)} {silence_ms}"
+        rules = endpoint or ({} if silence_ms is None else {"trailing_silence_ms": silence_ms})
+        name = f"{rate} {list(pauses)} {rules}"
         if name not in self.known:
-            self.known[name] = asyncio.run(self._native(recordings.waves[rate], rate, pauses, silence_ms))
+            self.known[name] = asyncio.run(self._native(recordings.waves[rate], rate, pauses, rules))
         return self.known[name]
 
     async def _native(
-        self, wave: npt.NDArray[np.int16], rate: int, pauses: Sequence[int], silence_ms: int | None
+        self, wave: npt.NDArray[np.int16], rate: int, pauses: Sequence[int], endpoint: EndpointRules
     ) -> list[Final]:
-        endpoint = {} if silence_ms is None else {"trailing_silence_ms": silence_ms}
         url = f"ws://{self.address}"
         async with connect(url, api_key=KEY, encoding="linear16", sample_rate=rate, endpoint=endpoint) as stream:
 

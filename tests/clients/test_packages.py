@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from streaming_asr.events import Final as FinalEvent
 from tests.clients.environments import CURRENT, FORMER, Environment
 from tests.clients.speech import (
     KEY,
@@ -152,6 +153,47 @@ def test_livekits_plugin(server: Server, recordings: Recordings) -> None:
     assert turns == ["start_of_speech", "end_of_speech"] * len(said)
     kinds = [message["kind"] for message in messages]
     assert kinds.index("interim_transcript") < kinds.index("final_transcript")
+    assert kinds[-1] == "finished"
+    assert "error" not in kinds
+
+
+FLUX = {"turn": "adaptive", "shortest_silence_ms": 520.0, "longest_silence_ms": 5_000}
+"""What Flux's own defaults are in terms of the native protocol."""
+
+
+def turns(finals: Sequence[FinalEvent]) -> list[str]:
+    return [final.readable.text for final in finals]
+
+
+def test_the_deepgram_sdk_with_flux(server: Server, recordings: Recordings) -> None:
+    options = json.dumps({"eager_eot_threshold": 0.5})
+    messages = run_json(CURRENT, "deepgram_flux.py", server.address, KEY, recordings.wav(16_000), options)
+    classes = {message.get("python") for message in messages if "type" in message}
+    assert classes == {"ListenV2Connected", "ListenV2ConfigureSuccess", "ListenV2TurnInfo"}
+    told = [message for message in messages if message.get("type") == "TurnInfo"]
+    ends = [message["transcript"] for message in told if message["event"] == "EndOfTurn"]
+    assert ends == turns(server.native(recordings, 16_000, endpoint=FLUX))
+    kinds = [message["event"] for message in told]
+    assert kinds[0] == "StartOfTurn"
+    assert {"Update", "EagerEndOfTurn", "EndOfTurn"} <= set(kinds)
+    assert messages[-1] == {"kind": "closed"}
+
+
+def test_pipecats_flux_service(server: Server, recordings: Recordings) -> None:
+    messages = run_json(CURRENT, "pipecat_services.py", server.address, KEY, recordings.wav(16_000), "flux", "[]")
+    finals = [message["text"] for message in messages if message["kind"] == "final"]
+    native = turns(server.native(recordings, 16_000, endpoint=FLUX))
+    assert finals
+    assert native[: len(finals)] == finals, "it hangs up without waiting for what is left"
+    assert "error" not in [message["kind"] for message in messages]
+
+
+def test_livekits_plugin_with_flux(server: Server, recordings: Recordings) -> None:
+    messages = run_json(CURRENT, "livekit_service.py", server.address, KEY, recordings.wav(16_000), "flux")
+    said = [message["text"] for message in messages if message["kind"] == "final_transcript"]
+    assert said == turns(server.native(recordings, 16_000, endpoint=FLUX))
+    kinds = [message["kind"] for message in messages]
+    assert "preflight_transcript" in kinds
     assert kinds[-1] == "finished"
     assert "error" not in kinds
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
 from streaming_asr.endpointing import EndpointOptions
-from streaming_asr.protocol import ErrorCode, ProtocolError, Start, Update
+from streaming_asr.protocol import EndpointRules, ErrorCode, ProtocolError, Start, Update
 from streaming_asr.text import FormatOptions
 from streaming_asr_server.adapter.interface import (
     Action,
@@ -17,6 +17,7 @@ from streaming_asr_server.adapter.interface import (
     Outgoing,
     UpdateHotwords,
     UpdateSilence,
+    UpdateTurns,
 )
 from streaming_asr_server.connection.connection import Instruction, ToClient, ToSession
 from streaming_asr_server.sessions.inbox import AudioPiece
@@ -99,6 +100,8 @@ class ProtocolAdapter:
                 return ToSession(Update(hotwords=hotwords))
             case UpdateSilence(silence_ms=silence):
                 return ToSession(Update(endpoint={"trailing_silence_ms": silence or USUAL_SILENCE_MS}))
+            case UpdateTurns(turns=turns):
+                return ToSession(Update(endpoint=turns.rule()))
             case message:
                 return ToClient((message,))
 
@@ -107,7 +110,7 @@ def _session(wanted: OpenStream) -> OpenSession:
     start = Start(
         language=wanted.language,
         hotwords=dict(wanted.hotwords),
-        endpoint={} if wanted.silence_ms is None else {"trailing_silence_ms": wanted.silence_ms},
+        endpoint=_endpoint(wanted),
         partials=wanted.partials,
         alternatives=wanted.alternatives,
         formatted=wanted.formatted is not False,
@@ -116,3 +119,9 @@ def _session(wanted: OpenStream) -> OpenSession:
     raw = wanted.audio.bytes_per_second is not None
     formatted = wanted.formatted if isinstance(wanted.formatted, FormatOptions) else None
     return OpenSession(start, replace(wanted.audio, detect=raw), formatted)
+
+
+def _endpoint(wanted: OpenStream) -> EndpointRules:
+    if wanted.turns is not None:
+        return wanted.turns.rule()
+    return {} if wanted.silence_ms is None else {"trailing_silence_ms": wanted.silence_ms}

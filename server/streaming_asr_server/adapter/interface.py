@@ -31,8 +31,10 @@ __all__ = [
     "OpenStream",
     "Outgoing",
     "PushAudio",
+    "Turns",
     "UpdateHotwords",
     "UpdateSilence",
+    "UpdateTurns",
     "close_with",
 ]
 
@@ -44,6 +46,18 @@ _LONGEST_REASON: Final = 123
 # Actions: what is done for the codec, beside `PushAudio`, `EndUtterance`, `EndStream`, `Send` and `Close`.
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The silence that ends an utterance follows its sense, between these two bounds in milliseconds."""
+
+    shortest_ms: float
+    longest_ms: float
+
+    def rule(self) -> dict[str, float | str]:
+        """As an endpoint rule of the native protocol."""
+        return {"turn": "adaptive", "shortest_silence_ms": self.shortest_ms, "longest_silence_ms": self.longest_ms}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenStream:
     """Begin recognition, once; it comes before everything else but `Send` and `Close`."""
@@ -52,6 +66,8 @@ class OpenStream:
     hotwords: Mapping[str, float] = field(default_factory=dict)
     silence_ms: int | None = None
     """So much silence ends an utterance; None is the server's own rule."""
+    turns: Turns | None = None
+    """Instead, the silence follows the sense; it needs a text model."""
     language: str | None = None
     alternatives: int = 1
     partials: bool = True
@@ -73,12 +89,21 @@ class UpdateSilence:
     silence_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateTurns:
+    """From the next audio on, the silence that ends an utterance follows its sense between these bounds."""
+
+    turns: Turns
+
+
 def close_with(code: int, reason: str) -> Close:
     """A close whose reason has at most the 123 bytes that fit (RFC 6455, section 5.5)."""
     return Close(code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
 
 
-Action: TypeAlias = OpenStream | PushAudio | EndUtterance | EndStream | UpdateHotwords | UpdateSilence | Send | Close
+Action: TypeAlias = (
+    OpenStream | PushAudio | EndUtterance | EndStream | UpdateHotwords | UpdateSilence | UpdateTurns | Send | Close
+)
 Outgoing: TypeAlias = Send | Close
 
 

@@ -17,7 +17,7 @@ from streaming_asr_server.connection.serving import Deny, refusal_response
 from streaming_asr_server.protocols.audience.route import AudienceEndpoint
 from streaming_asr_server.protocols.deepgram.prerecorded import transcribe_recording
 from streaming_asr_server.protocols.deepgram.route import denial as deepgram_denial
-from streaming_asr_server.protocols.deepgram.route import serve_deepgram
+from streaming_asr_server.protocols.deepgram.route import serve_deepgram, serve_flux
 from streaming_asr_server.protocols.openai.client_secrets import ClientSecrets
 from streaming_asr_server.protocols.openai.models import list_models, show_model
 from streaming_asr_server.protocols.openai.route import (
@@ -69,6 +69,7 @@ class Protocols:
         return [
             websocket_route("/v1/listen", partial(serve_deepgram, self._service)),
             http_route("/v1/listen", partial(transcribe_recording, self._service), "POST"),
+            websocket_route("/v2/listen", partial(serve_flux, self._service)),
         ]
 
     def _openai(self) -> list[BaseRoute]:

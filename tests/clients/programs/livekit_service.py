@@ -1,4 +1,4 @@
-"""livekit-plugins-deepgram: HOST:PORT KEY WAV -> one JSON object per line."""
+"""livekit-plugins-deepgram: HOST:PORT KEY WAV [flux] -> one JSON object per line."""
 
 import asyncio
 import importlib
@@ -11,7 +11,7 @@ from livekit import rtc
 from livekit.agents import APIConnectOptions, APIError
 from livekit.plugins import deepgram
 
-server, key, file = sys.argv[1:]
+server, key, file, *kind = sys.argv[1:]
 logging.disable(logging.CRITICAL)
 
 
@@ -23,13 +23,11 @@ async def main() -> None:
     with wave.open(file) as recording:
         rate, audio = recording.getframerate(), recording.readframes(recording.getnframes())
     async with importlib.import_module("aiohttp").ClientSession() as http:
-        service = deepgram.STT(
-            api_key=key,
-            base_url=f"http://{server}/v1/listen",
-            http_session=http,
-            sample_rate=rate,
-            utterance_end_ms=1_000,
-        )
+        given = {"api_key": key, "http_session": http, "sample_rate": rate}
+        if kind == ["flux"]:
+            service = deepgram.STTv2(base_url=f"http://{server}/v2/listen", eager_eot_threshold=0.5, **given)
+        else:
+            service = deepgram.STT(base_url=f"http://{server}/v1/listen", utterance_end_ms=1_000, **given)
         stream = service.stream(conn_options=APIConnectOptions(max_retry=0))
         speaking = asyncio.create_task(speak(stream, audio, rate))
         try:

@@ -1,4 +1,4 @@
-"""pipecat's Deepgram and OpenAI services: HOST:PORT KEY WAV deepgram|openai PAUSES -> one JSON object per line.
+"""pipecat's Deepgram and OpenAI services: HOST:PORT KEY WAV deepgram|flux|openai PAUSES -> one JSON object per line.
 
 At each pause (a position in samples) the local VAD reports that the user stopped speaking, as in a voice agent; then
 the service asks the server for what it has.
@@ -20,6 +20,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.openai.stt import OpenAIRealtimeSTTService
 from pipecat.workers.runner import WorkerRunner
@@ -35,6 +36,8 @@ def tell(**fields: object) -> None:
 def service() -> object:
     if kind == "deepgram":
         return DeepgramSTTService(api_key=key, base_url=f"ws://{server}")
+    if kind == "flux":
+        return DeepgramFluxSTTService(api_key=key, url=f"ws://{server}/v2/listen")
     return OpenAIRealtimeSTTService(api_key=key, base_url=f"ws://{server}/v1/realtime")
 
 

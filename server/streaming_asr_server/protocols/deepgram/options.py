@@ -116,7 +116,7 @@ def parse(query: Iterable[tuple[str, str]]) -> Listen:
     silence_ms, endpoints = _endpointing(first.get("endpointing"))
     gap = _whole(first.get("utterance_end_ms"))
     return Listen(
-        audio=_audio(first),
+        audio=audio_format(first),
         interim=_true(first.get("interim_results")),
         endpoints=endpoints,
         silence_ms=silence_ms,
@@ -141,7 +141,8 @@ def _formatted(first: Mapping[str, str]) -> FormatOptions | Literal[False]:
     return FormatOptions(punctuate=punctuate, numbers=numbers) if punctuate or numbers else False
 
 
-def _audio(first: Mapping[str, str]) -> AudioFormat:
+def audio_format(first: Mapping[str, str]) -> AudioFormat:
+    """The audio that a query declares. Raises UnusableQueryError."""
     separate = _true(first.get("multichannel"))
     channels = _channels(first.get("channels"))
     name = first.get("encoding")
@@ -190,7 +191,7 @@ def _keywords(entries: Iterable[str]) -> dict[str, float]:
     taken: dict[str, float] = {}
     for entry in entries:
         word, _, boost = entry.rpartition(":")
-        factor = _number(boost)
+        factor = number(boost)
         if not word or factor is None:
             word, factor = entry, 1.0
         if word.strip() and factor > 0 and len(taken) < MAXIMUM_TERMS:
@@ -207,14 +208,14 @@ def _off(text: str) -> bool:
 
 
 def _whole(text: str | None) -> int | None:
-    number = _number(text)
-    return None if number is None else int(number)
+    value = number(text)
+    return None if value is None else int(value)
 
 
-def _number(text: str | None) -> float | None:
+def number(text: str | None) -> float | None:
     """A finite number, or None: parameters that cannot be read are left alone, as unknown ones are."""
     try:
-        number = float(text) if text is not None else None
+        value = float(text) if text is not None else None
     except ValueError:
         return None
-    return number if number is not None and abs(number) < 1e9 else None
+    return value if value is not None and abs(value) < 1e9 else None

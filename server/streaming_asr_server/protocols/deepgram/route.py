@@ -1,12 +1,12 @@
-"""Deepgram's `/v1/listen`: who may connect, what they asked for, and how they are refused."""
+"""Deepgram's `/v1/listen` and `/v2/listen`: who may connect, what they asked for, and how they are refused."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
@@ -17,28 +17,43 @@ from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal, presented_key
 from streaming_asr_server.adapter.adapter import ProtocolAdapter
+from streaming_asr_server.adapter.interface import ForeignCodec
 from streaming_asr_server.connection.serving import accept, connection_rules, serve_transport, serve_websocket
 from streaming_asr_server.protocols.deepgram.codec import IDLE_SECONDS, DeepgramCodec
+from streaming_asr_server.protocols.deepgram.flux_codec import FluxCodec
+from streaming_asr_server.protocols.deepgram.flux_options import parse_flux
 from streaming_asr_server.protocols.deepgram.messages import Request
-from streaming_asr_server.protocols.deepgram.options import Listen, UnusableQueryError, parse
+from streaming_asr_server.protocols.deepgram.options import UnusableQueryError, parse
 from streaming_asr_server.service import Service
+
+_MakeCodec: TypeAlias = Callable[[Service, WebSocket, Request], tuple[ForeignCodec, Sequence[str]]]
 
 _SCHEMES: Final = ("token", "bearer")
 _LONGEST_HEADER: Final = 500
+FLUX_IDLE_SECONDS: Final = 60.0
+"""Patience of `/v2/listen`, which has no `KeepAlive`."""
 
 
 async def serve_deepgram(service: Service, websocket: WebSocket) -> None:
     """`/v1/listen`: parameters are checked and a place is taken before the upgrade, so that a refusal is HTTP."""
+    await _serve(service, websocket, _live, IDLE_SECONDS)
+
+
+async def serve_flux(service: Service, websocket: WebSocket) -> None:
+    """`/v2/listen`: the same with turns."""
+    await _serve(service, websocket, _flux, FLUX_IDLE_SECONDS)
+
+
+async def _serve(service: Service, websocket: WebSocket, make: _MakeCodec, idle_seconds: float) -> None:
     request_id = str(uuid.uuid4())
 
     async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
-        listen = _listen(service, websocket)
         request = describe(service, request_id)
+        codec, ignored = make(service, websocket, request)
         scheme, _ = _offered(websocket.scope.get("subprotocols", ()))
-        transport = await accept(service, websocket, subprotocol=scheme, headers=_headers(request, listen))
-        rules = replace(connection_rules(service.settings), start_seconds=IDLE_SECONDS, idle_seconds=IDLE_SECONDS)
-        codec = ProtocolAdapter(DeepgramCodec(listen, request))
-        return await serve_transport(service, transport, principal, codec, rules=rules)
+        transport = await accept(service, websocket, subprotocol=scheme, headers=_headers(request, ignored))
+        rules = replace(connection_rules(service.settings), start_seconds=idle_seconds, idle_seconds=idle_seconds)
+        return await serve_transport(service, transport, principal, ProtocolAdapter(codec), rules=rules)
 
     def deny(refusal: Refusal) -> Response:
         return denial(refusal, request_id)
@@ -64,14 +79,14 @@ def denial(refusal: Refusal, request_id: str) -> Response:
     return JSONResponse(body, status_code=refusal.status, headers=headers)
 
 
-def _listen(service: Service, websocket: WebSocket) -> Listen:
-    """What the query asks for. Raises Refusal."""
+def _live(service: Service, websocket: WebSocket, request: Request) -> tuple[ForeignCodec, Sequence[str]]:
+    """A codec for what the query asks for, and the names of what changed nothing. Raises Refusal."""
     try:
         listen = parse(websocket.query_params.multi_items())
         service.recognition.open(Start(language=listen.language)).close()
     except (UnusableQueryError, OptionError) as error:
         raise Refusal(400, "bad_request", str(error)) from error
-    return listen
+    return DeepgramCodec(listen, request), listen.ignored
 
 
 def describe(service: Service, request_id: str) -> Request:
@@ -82,14 +97,27 @@ def describe(service: Service, request_id: str) -> Request:
     return Request(request_id, created.replace("+00:00", "Z"), name, model)
 
 
-def _headers(request: Request, listen: Listen) -> dict[str, str]:
+def _flux(service: Service, websocket: WebSocket, request: Request) -> tuple[ForeignCodec, Sequence[str]]:
+    """As `_live`; without a text model turns end after a fixed silence."""
+    try:
+        listen = parse_flux(websocket.query_params.multi_items())
+    except UnusableQueryError as error:
+        raise Refusal(400, "bad_request", str(error)) from error
+    try:
+        service.recognition.open(Start(endpoint=listen.thresholds.turns().rule())).close()
+    except OptionError:
+        listen = replace(listen, adaptive=False)
+    return FluxCodec(listen, request.request_id), listen.ignored
+
+
+def _headers(request: Request, unused: Sequence[str]) -> dict[str, str]:
     """Of the upgrade: what Deepgram says there, and which parameters changed nothing."""
     headers = {
         "dg-request-id": request.request_id,
         "dg-model-name": request.model_name.encode("latin-1", "replace").decode("latin-1"),
         "dg-model-uuid": request.model_uuid,
     }
-    ignored = ",".join(name for name in listen.ignored if name.isascii() and name.isidentifier())
+    ignored = ",".join(name for name in unused if name.isascii() and name.isidentifier())
     return {**headers, "x-ignored-parameters": ignored[:_LONGEST_HEADER]} if ignored else headers
 
 
