@@ -19,6 +19,10 @@ def told(event: Event) -> str:
             return f"{time:6.2f}  it is not over"
         case SpeechEnded(time=time, reason=reason):
             return f"{time:6.2f}  over: {reason}"
+        case TurnEnding(time=time, completeness=completeness):
+            return f"{time:6.2f}  probably done  ({completeness:.2f})"
+        case TurnResumed(time=time):
+            return f"{time:6.2f}  goes on after all"
 
 
 def main(path: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streaming_asr.events import Final as FinalEvent
+from streaming_asr.protocol import EndpointRules
 from tests.clients.environments import CURRENT, FORMER, Environment
 from tests.clients.speech import (
     KEY,
@@ -157,7 +158,7 @@ def test_livekits_plugin(server: Server, recordings: Recordings) -> None:
     assert "error" not in kinds
 
 
-FLUX = {"turn": "adaptive", "shortest_silence_ms": 520.0, "longest_silence_ms": 5_000}
+FLUX: EndpointRules = {"turn": "adaptive", "shortest_silence_ms": 520.0, "longest_silence_ms": 5_000}
 """What Flux's own defaults are in terms of the native protocol."""
 
 

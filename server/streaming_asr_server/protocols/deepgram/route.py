@@ -53,7 +53,9 @@ async def _serve(service: Service, websocket: WebSocket, make: _MakeCodec, idle_
         scheme, _ = _offered(websocket.scope.get("subprotocols", ()))
         transport = await accept(service, websocket, subprotocol=scheme, headers=_headers(request, ignored))
         rules = replace(connection_rules(service.settings), start_seconds=idle_seconds, idle_seconds=idle_seconds)
-        return await serve_transport(service, transport, principal, ProtocolAdapter(codec), rules=rules)
+        return await serve_transport(
+            service, transport, principal, ProtocolAdapter(codec), rules=rules, greeting=codec.greeting()
+        )
 
     def deny(refusal: Refusal) -> Response:
         return denial(refusal, request_id)

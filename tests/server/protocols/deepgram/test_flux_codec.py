@@ -51,7 +51,7 @@ def flux(query: str = "") -> FluxCodec:
 
 
 def sent(actions: Sequence[object]) -> list[dict[str, Any]]:
-    return [json.loads(action.text) for action in actions if isinstance(action, Send)]
+    return [json.loads(action.data) for action in actions if isinstance(action, Send)]
 
 
 def tell(codec: FluxCodec, *events: Event) -> list[dict[str, Any]]:
