@@ -25,9 +25,10 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.machine import print_machine
-from streaming_asr import SAMPLE_RATE, EndpointOptions, Final, Recognizer, TurnEnding
+from streaming_asr import SAMPLE_RATE, EndpointOptions, Final, Latency, Recognizer, TurnEnding
 from streaming_asr.audio.gate import GateOptions, detector_for
 from streaming_asr.audio.samples import Samples, seconds
+from streaming_asr.recognizer import StreamOptions
 from training.prepare import read_audio
 
 PIECE: typing.Final = SAMPLE_RATE // 50
@@ -122,11 +123,11 @@ def _wanted(row: dict[str, str], collections: Sequence[str]) -> bool:
     return row["part"] == "dev" and row["path"].split("/")[0] in collections
 
 
-def measure(name: str, recognizer: Recognizer, endpoint: EndpointOptions, recordings: Sequence[Recording]) -> Outcome:
+def measure(name: str, recognizer: Recognizer, options: StreamOptions, recordings: Sequence[Recording]) -> Outcome:
     """Recognize all recordings with one endpoint rule."""
     cut, delays, endings, count = 0, [], [], 0
     for recording in track(recordings, description=name):
-        finals, told = _told(recognizer, endpoint, recording.samples)
+        finals, told = _told(recognizer, options, recording.samples)
         stops = [*(turn.start for turn in recording.turns[1:]), len(recording.samples)]
         for turn, stop in zip(recording.turns, stops, strict=True):
             mine = [came for came, end in finals if turn.start <= end * SAMPLE_RATE < stop]
@@ -141,10 +142,10 @@ def measure(name: str, recognizer: Recognizer, endpoint: EndpointOptions, record
 
 
 def _told(
-    recognizer: Recognizer, endpoint: EndpointOptions, samples: Samples
+    recognizer: Recognizer, options: StreamOptions, samples: Samples
 ) -> tuple[list[tuple[int, float]], list[int]]:
     """The finals, each as the sample with which it came and its last word's end in seconds; and those of endings."""
-    stream = recognizer.stream(sample_rate=SAMPLE_RATE, endpoint=endpoint)
+    stream = recognizer.stream(sample_rate=SAMPLE_RATE, **options)
     finals, endings = [], []
     for place in [*range(0, len(samples), PIECE), None]:
         events = stream.finish() if place is None else stream.push(samples[place : place + PIECE])
@@ -214,6 +215,7 @@ def main() -> None:
     parser.add_argument("--fixed", type=int, nargs="*", default=list(FIXED_MS))
     parser.add_argument("--adaptive", nargs="*", metavar="MS:MS", help="shortest and longest silence of each rule")
     parser.add_argument("--text-model", default="auto")
+    parser.add_argument("--chunk", type=float, help="milliseconds; by default what suits the model")
     parser.add_argument("--picture", type=Path, help="an SVG file for the curve")
     options = parser.parse_args()
     print_machine()
@@ -230,7 +232,11 @@ def main() -> None:
         gap=options.gap,
     )
     with Recognizer.load(text_model=options.text_model) as recognizer:
-        outcomes = [measure(name, recognizer, rule, recordings) for name, rule in rules(options.fixed, adaptive)]
+        latency = Latency(chunk_ms=options.chunk)
+        outcomes = [
+            measure(name, recognizer, {"endpoint": rule, "latency": latency}, recordings)
+            for name, rule in rules(options.fixed, adaptive)
+        ]
     show(outcomes)
     if options.picture is not None:
         options.picture.write_text(picture(outcomes), encoding="utf-8")
