@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from streaming_asr.audio.samples import milliseconds_to_samples
+from streaming_asr.audio.samples import milliseconds_to_samples, seconds
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.stabilizer import Hypothesis
 from streaming_asr.text import Formatter
+from streaming_asr.text.features import pause_class
 from streaming_asr.utterance import Utterance
 
 TurnChange: TypeAlias = Literal["ending", "resumed"]
 
-_ASSUMED_SILENCE: Final = 0.6
-"""Seconds: how complete the words are is asked as if the silence behind them were this long. So the words alone count,
-and the answer is there at once; how long the silence really is decides afterwards."""
-
-_UNLIKELY: Final = 0.2
+_UNLIKELY: Final = 0.1
 """Completeness up to which the longest silence is waited for."""
 
 _SURE: Final = 0.8
@@ -55,7 +52,7 @@ class TurnWatch:
         self._start: int | None = None
         self._ending = False
         self._speech = 0
-        self._judged: Hypothesis | None = None
+        self._judged: tuple[Hypothesis, int] | None = None
         self.completeness: float | None = None
         """The probability that the words are a complete sentence; None as long as not all of them are known."""
 
@@ -71,10 +68,12 @@ class TurnWatch:
         if not silence or utterance.seen < position - silence - _MISJUDGED:
             self.completeness, self._judged = None, None
             return
-        if self._judged is not utterance.hypothesis:
+        # The probability changes with the words and the class of the pause alone.
+        judged = (utterance.hypothesis, pause_class(seconds(silence)))
+        if self._judged is None or judged[0] is not self._judged[0] or judged[1] != self._judged[1]:
             words = utterance.words(utterance.hypothesis.words)
-            self.completeness = self._formatter.completeness(words, _ASSUMED_SILENCE)
-            self._judged = utterance.hypothesis
+            self.completeness = self._formatter.completeness(words, seconds(silence))
+            self._judged = judged
 
     def frame(self, utterance: Utterance, *, size: int, position: int, silence: int) -> TurnChange | None:
         """After a frame of `size` samples: whether the turn seems to end with it, or goes on after all."""
