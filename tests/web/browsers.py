@@ -15,6 +15,8 @@ FLAGS: Final = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--mute-audio"),
     "--use-fake-device-for-media-stream",
+    # A page that a test answers has no address: Chromium takes it for a public one, which must ask for loopback.
+    "--disable-features=LocalNetworkAccessChecks",
 )
 ALLOWED: Final = "--use-fake-ui-for-media-stream"
 DENIED: Final = "--deny-permission-prompts"

@@ -80,8 +80,8 @@ async def test_a_flood_of_commands_is_held_back_too() -> None:
         assert session.queued_messages <= MAXIMUM_MESSAGES + 1
 
 
-async def slow_client(server: LocalServer) -> Raw:
-    """A client with small buffers that does not read."""
+async def slow_client(server: LocalServer) -> tuple[Raw, socket.socket]:
+    """A client with small buffers that does not read, and its socket."""
     bare = socket.socket()
     bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     server.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
@@ -90,7 +90,7 @@ async def slow_client(server: LocalServer) -> Raw:
     websocket = await open_websocket(
         f"{server.url}/v1/stream", sock=bare, compression=None, max_queue=1, ping_interval=None, close_timeout=0.1
     )
-    return Raw(websocket)
+    return Raw(websocket), bare
 
 
 async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_it_comes_back() -> None:
@@ -99,7 +99,7 @@ async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_
     audio = (tone_words(blocks) * 32767).astype("<i2").tobytes()
     server_settings = Settings(write_seconds=0.5)
     async with local_server(ScriptedRecognition, server_settings) as server:
-        client = await slow_client(server)
+        client, bare = await slow_client(server)
         await client.send({"type": "start", "word_times": True})
 
         async def send() -> None:
@@ -112,6 +112,8 @@ async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_
         await asyncio.sleep(2 * server_settings.write_seconds)
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
+        # Through small buffers the rest would take longer than the server waits for its close to be read.
+        bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
         heard, code = await client.receive_all()
         told = [message for message in heard if message["type"] == "final"]
         assert (heard[-1]["code"], heard[-1]["resumable"], code) == ("slow_reader", True, 4408)
