@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from streaming_asr.events import Word
 from streaming_asr_server.adapter.interface import PushAudio
-from streaming_asr_server.protocols.deepgram.messages import CloseStream, Unreadable
+from streaming_asr_server.protocols.deepgram.messages import CloseStream, Unreadable, read_object
 
 TurnEvent: TypeAlias = Literal["Update", "StartOfTurn", "EagerEndOfTurn", "TurnResumed", "EndOfTurn"]
 Trigger: TypeAlias = Literal["model", "manual", "timeout"]
@@ -37,12 +37,10 @@ def read(raw: str | bytes) -> PushAudio | FluxMessage:
     """One frame of the client: binary is audio, text is a JSON object with a `type`."""
     if isinstance(raw, bytes):
         return PushAudio(raw)
-    try:
-        fields = json.loads(raw)
-    except (ValueError, RecursionError):
-        return Unreadable(raw, "the text is not JSON")
-    kind = fields.get("type") if isinstance(fields, dict) else None
-    match kind:
+    fields = read_object(raw)
+    if isinstance(fields, Unreadable):
+        return fields
+    match kind := fields.get("type"):
         case "CloseStream":
             return CloseStream()
         case "ForceEndTurn":

@@ -56,12 +56,10 @@ def read(raw: str | bytes) -> PushAudio | ClientMessage:
     """
     if isinstance(raw, bytes):
         return _binary(raw)
-    try:
-        fields = json.loads(raw)
-    except (ValueError, RecursionError):
-        return Unreadable(raw, "the text is not JSON")
-    kind = fields.get("type") if isinstance(fields, dict) else None
-    match kind:
+    fields = read_object(raw)
+    if isinstance(fields, Unreadable):
+        return fields
+    match kind := fields.get("type"):
         case "KeepAlive":
             return KeepAlive()
         case "Finalize":
@@ -84,6 +82,15 @@ def _binary(raw: bytes) -> PushAudio | CloseStream:
         if isinstance(fields, dict) and fields.get("type") == "CloseStream":
             return CloseStream()
     return PushAudio(raw)
+
+
+def read_object(raw: str) -> dict[str, Any] | Unreadable:
+    """The fields of a text message; none where its JSON is no object."""
+    try:
+        fields = json.loads(raw)
+    except (ValueError, RecursionError):
+        return Unreadable(raw, "the text is not JSON")
+    return fields if isinstance(fields, dict) else {}
 
 
 def _configure(raw: str, keyterms: object) -> Configure | Unreadable:
