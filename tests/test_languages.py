@@ -18,7 +18,10 @@ OPTIONS = {
     "gate": GateOptions(enabled=False),
     "beam_width": 4,
 }
-ARPA = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1.0\t<s>\n-1.0\t</s>\n-0.5\tab\n\n\\end\\\n"
+ARPA = (
+    "\\data\\\nngram 1=3\nngram 2=1\n\n\\1-grams:\n-1.0\t<s>\t0\n-1.0\t</s>\n-0.5\tab\t0\n\n"
+    "\\2-grams:\n-0.3\t<s> ab\n\n\\end\\\n"
+)
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def status_of_gateway(port: int, wav: str) -> int:
 def test_wyoming_over_standard_streams(server: Server, recordings: Recordings) -> None:
     serve = [sys.executable, "-m", "streaming_asr.command_line", "serve", "--port", "0", "--wyoming-stdio"]
     first, second, end = run_json(VOICE, "wyoming_program.py", recordings.wav(16_000), *serve)
-    assert first["text"] == second["text"] == " ".join(native(server, recordings))
+    assert first["text"] == second["text"] == " ".join(readable(server.native(recordings, 16_000)))
     assert end == {"kind": "ended", "code": 0}
 
 
@@ -290,7 +290,7 @@ def test_the_example_for_vosk(server: Server, recordings: Recordings) -> None:
 def test_the_example_for_wyoming(server: Server, recordings: Recordings) -> None:
     uri = f"tcp://127.0.0.1:{server.wyoming_port}"
     lines = run_program(VOICE, EXAMPLES / "wyoming_client.py", recordings.wav(16_000), uri)
-    assert lines == [" ".join(native(server, recordings))]
+    assert lines == [" ".join(readable(server.native(recordings, 16_000)))]
 
 
 def test_the_example_for_twilio(server: Server, recordings: Recordings) -> None:

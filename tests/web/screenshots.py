@@ -64,7 +64,7 @@ def take(browser: Any, address: str, picture: Picture, font: str | None) -> None
     for button in picture.after:
         page.click(button)
     if picture.after:
-        page.wait_for_function("document.querySelector('#share-address').value")
+        page.wait_for_function("() => document.querySelector('#share-address').value")
         audience = opened(browser, page.input_value("#share-address"), AUDIENCE, font)
         page.wait_for_timeout(6000)
         audience.screenshot(path=IMAGES / f"{AUDIENCE.name}.png")

@@ -20,7 +20,7 @@ def shared(watched: Watched) -> str:
     page = watched.page
     page.click("#open-share")
     page.check("#sharing")
-    page.wait_for_function("document.querySelector('#share-address').value !== ''")
+    page.wait_for_function("() => document.querySelector('#share-address').value !== ''")
     address: str = page.input_value("#share-address")
     page.click("#share .done")
     return address

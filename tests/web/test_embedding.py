@@ -24,6 +24,6 @@ def test_five_lines_caption_a_page_of_another_origin(browser: Any, scripted: str
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.route(f"{STRANGER}**", lambda route: route.fulfill(content_type="text/html", body=html))
     page.goto(STRANGER)
-    page.wait_for_function("/^w[0-9]+( w[0-9]+)+$/.test(captions.textContent)", timeout=60_000)
+    page.wait_for_function("() => /^w[0-9]+( w[0-9]+)+$/.test(captions.textContent)", timeout=60_000)
     assert problems == []
     page.close()
