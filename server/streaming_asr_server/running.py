@@ -80,13 +80,14 @@ class DrainingServer(uvicorn.Server):
             logger.warning("open streams are ended now", extra={"streams": self._service.streams})
             super().handle_exit(sig, frame)
             return
+        # Set first: a second signal may come while this handler writes its line.
+        self._deadline = time.monotonic() + self._grace_seconds
         self._captured_signals.append(sig)
         self._service.drain()
         if not self._service.idle:
             message = "waiting for open streams; a second signal ends them"
             extra = {"streams": self._service.streams, "seconds": self._grace_seconds}
             logger.warning(message, extra=extra)
-        self._deadline = time.monotonic() + self._grace_seconds
 
     async def on_tick(self, counter: int) -> bool:
         if await super().on_tick(counter) or self._service.failure is not None or self._service.exit_requested:
