@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import typer
 
@@ -13,8 +13,6 @@ from streaming_asr.errors import MissingExtraError
 from streaming_asr_server.settings import Settings, read_settings, unknown_variables
 
 logger = logging.getLogger(__name__)
-
-_EMBEDDED_NAME: Final = "english"
 
 
 def serve(
@@ -140,6 +138,7 @@ def run_server(settings: Settings) -> None:
     from streaming_asr_server import logs
     from streaming_asr_server.access.authentication import ApiKeys
     from streaming_asr_server.application import create_application
+    from streaming_asr_server.loading import load_recognition
     from streaming_asr_server.running import run
     from streaming_asr_server.service import Service
 
@@ -159,30 +158,3 @@ def run_server(settings: Settings) -> None:
 def _shown_host(host: str) -> str:
     """A host as it stands in an address."""
     return f"[{host}]" if ":" in host else host
-
-
-def load_recognition(settings: Settings) -> Any:
-    """The real recognizer, as the settings want it."""
-    import torch
-
-    from streaming_asr.audio.gate import GateOptions, detector_for
-    from streaming_asr.recognizer import Recognizer
-    from streaming_asr_server.recognition.model import ModelRecognition
-
-    gate = GateOptions(detector=settings.detector)
-    detector_for(gate)  # what is not installed is told before a model is loaded
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    recognizer = Recognizer.load(
-        settings.model,
-        language=settings.language,
-        languages=settings.languages or None,
-        maximum_languages=max(1, len(settings.languages)),
-        revision=settings.revision,
-        device=settings.device,
-        precision=settings.precision,
-        language_model=settings.language_model,
-    )
-    name = settings.model or _EMBEDDED_NAME
-    options = {"beam_width": settings.beam_width, "gate": gate}
-    return ModelRecognition(recognizer, name=name, options=options)
