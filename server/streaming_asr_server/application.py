@@ -69,11 +69,12 @@ async def issue_token(service: Service, request: Request) -> Response:
     """`POST /v1/tokens`: a browser token for the owner of an API key; a token does not buy another token."""
     try:
         check_origin(service, request)
-        principal = caller(service, request, tokens=False)
+        principal = await caller(service, request, tokens=False)
+        token = await service.asked(service.tokens.issue(principal))
     except Refusal as refusal:
         service.metrics.refused.labels(refusal.code).inc()
         return refusal_response(refusal)
-    body = {"token": service.tokens.issue(principal), "expires_in": service.tokens.lifetime}
+    body = {"token": token, "expires_in": service.tokens.lifetime}
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from streaming_asr.errors import StreamingAsrError
@@ -14,14 +14,19 @@ from streaming_asr.events import Event, Final, Partial
 from streaming_asr.protocol import Limits, ProtocolError
 from streaming_asr_server.access.admission import Admission, Readiness, Refusal
 from streaming_asr_server.access.authentication import ANYONE, ApiKeys, BrowserTokens, Principal
+from streaming_asr_server.access.ledger.interface import Ledger, LedgerError
+from streaming_asr_server.access.ledger.memory import MemoryLedger
 from streaming_asr_server.metrics import Metrics
 from streaming_asr_server.recognition.interface import Load, Recognition
+from streaming_asr_server.sessions.bookkeeping import Bookkeeper
 from streaming_asr_server.sessions.registry import SessionRegistry
 from streaming_asr_server.sessions.session import SessionRules
 from streaming_asr_server.sessions.watchdog import Watchdog
 from streaming_asr_server.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_T = typing.TypeVar("_T")
 
 _LOOK_AGAIN_SECONDS: typing.Final = 0.05
 
@@ -69,6 +74,8 @@ class Service:
     exit_requested: bool = False
     """The server shall end: the program that started it over standard streams has gone."""
     connections: set[Callable[[ProtocolError], None]] = field(default_factory=set)
+    ledger: Ledger = field(default_factory=MemoryLedger)
+    """What is shared with other workers; closed when the server stops."""
     to_warn: set[Callable[[], None]] = field(default_factory=set)
     """Connections whose protocol has words for a server that is about to stop."""
     admission: Admission = field(init=False)
@@ -76,10 +83,13 @@ class Service:
     _recognition: Recognition | None = None
     _sessions: SessionRegistry | None = None
     _starting: asyncio.Task[None] | None = None
+    _bookkeeper: Bookkeeper = field(init=False)
 
     def __post_init__(self) -> None:
-        self.admission = Admission(maximum_streams=self.settings.max_streams, now=self.now)
-        self.tokens = BrowserTokens(self.clock, lifetime=self.settings.token_seconds)
+        maximum = self.settings.max_streams
+        self.admission = Admission(maximum_streams=maximum, ledger=self.ledger, now=self.now)
+        self.tokens = BrowserTokens(self.ledger, lifetime=self.settings.token_seconds)
+        self._bookkeeper = Bookkeeper(self.ledger, self.admission, lambda: self._sessions)
         self._watch_metrics()
 
     @property
@@ -115,19 +125,31 @@ class Service:
         """What counts for a session of this principal."""
         return KeyMeter(principal, self.admission, self.metrics, self.settings.log_text)
 
-    def authenticate(self, key: str | None, *, tokens: bool = True) -> Principal:
+    async def authenticate(self, key: str | None, *, tokens: bool = True) -> Principal:
         """Whose key or browser token this is; a token is used up. Raises Refusal."""
         if self.keys is None:
             return ANYONE
         principal = None
         if key is not None:
-            principal = self.keys.find(key) or (self.tokens.redeem(key) if tokens else None)
+            principal = self.keys.find(key)
+            if principal is None and tokens:
+                principal = await self.asked(self.tokens.redeem(key))
         if principal is None:
             raise Refusal(401, "unauthorized", "an API key or a fresh browser token is needed")
         return principal
 
+    async def asked(self, answer: Awaitable[_T]) -> _T:
+        """What the ledger answers. Raises Refusal if it cannot be reached."""
+        try:
+            return await answer
+        except LedgerError as error:
+            logger.warning("the ledger cannot be reached", extra={"reason": str(error)})
+            text = "what this key or token is good for cannot be looked up at the moment"
+            raise Refusal(503, "ledger_unavailable", text, 5) from error
+
     def start(self) -> None:
         """Begin to load and warm up; the server answers meanwhile that it is starting."""
+        self._bookkeeper.start()
         self._starting = asyncio.create_task(self._prepare(), name="prepare")
 
     async def ready(self) -> None:
@@ -172,6 +194,7 @@ class Service:
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._sessions is not None:
             await self._sessions.close()
+        await self._bookkeeper.stop()
         if self._recognition is not None:
             await asyncio.to_thread(self._recognition.close)
 
@@ -183,6 +206,7 @@ class Service:
                 rules=self._session_rules(),
                 resume_seconds=self.settings.resume_seconds,
                 maximum_waiting=self.settings.max_streams,
+                taken=self._bookkeeper.take,
             )
             await recognition.warm_up()
         except StreamingAsrError as error:

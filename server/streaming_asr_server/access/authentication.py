@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
 import tomllib
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 from streaming_asr.errors import OptionError
 from streaming_asr.protocol import SUBPROTOCOL
+from streaming_asr_server.access.ledger.interface import Ledger
 
 TOKEN_SUBPROTOCOL: Final = "token."
 """A browser cannot set headers: it offers its key or token as a subprotocol with this beginning."""
 
-_MAXIMUM_TOKENS: Final = 10_000
 _KEY_HEADERS: Final = ("x-api-key", "api-key")
 
 
@@ -91,34 +91,23 @@ def _principal(entry: Any, path: Path) -> tuple[str, Principal]:
 
 
 class BrowserTokens:
-    """Single-use tokens; `clock` gives seconds that never run backwards. At most 10,000 are out at a time."""
+    """Single-use tokens, kept in a ledger; at most 10,000 are out at a time."""
 
-    def __init__(self, clock: Callable[[], float], *, lifetime: float = 60.0) -> None:
+    def __init__(self, ledger: Ledger, *, lifetime: float = 60.0) -> None:
         self.lifetime: Final = lifetime
-        self._clock = clock
-        self._tokens: dict[str, tuple[float, Principal]] = {}
-        self._ages: deque[tuple[float, str]] = deque()
+        self._ledger = ledger
 
-    def issue(self, principal: Principal) -> str:
-        """A new token; the oldest gives way if there are too many."""
-        self._expire()
-        if len(self._ages) >= _MAXIMUM_TOKENS:
-            self._tokens.pop(self._ages.popleft()[1], None)
+    async def issue(self, principal: Principal) -> str:
+        """A new token; the oldest gives way if there are too many. Raises LedgerError."""
         token = new_key()
-        expiry = self._clock() + self.lifetime
-        self._tokens[hash_key(token)] = expiry, principal
-        self._ages.append((expiry, hash_key(token)))
+        text = json.dumps(asdict(principal))
+        await self._ledger.put_token("browser", hash_key(token), text, seconds=self.lifetime)
         return token
 
-    def redeem(self, token: str) -> Principal | None:
-        """Whose token this was; it is used up by that."""
-        self._expire()
-        _, principal = self._tokens.pop(hash_key(token), (0.0, None))
-        return principal
-
-    def _expire(self) -> None:
-        while self._ages and self._ages[0][0] <= self._clock():
-            self._tokens.pop(self._ages.popleft()[1], None)
+    async def redeem(self, token: str) -> Principal | None:
+        """Whose token this was; it is used up by that. Raises LedgerError."""
+        text = await self._ledger.find_token("browser", hash_key(token), use_up=True)
+        return None if text is None else Principal(**json.loads(text))
 
 
 def presented_key(headers: Mapping[str, str], query: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
-from streaming_asr.errors import OptionError
+from streaming_asr.errors import OptionError, StreamingAsrError
 from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.connection.outbox import Outbox, Outgoing, Send
 from streaming_asr_server.connection.transport import Transport, TransportClosedError
@@ -39,6 +39,14 @@ class ToClient:
 
 
 Instruction: TypeAlias = ToSession | ToClient
+
+
+class OpeningRefusedError(StreamingAsrError):
+    """A session cannot be opened; `messages` say so to the client, and close the connection."""
+
+    def __init__(self, messages: Sequence[Outgoing]) -> None:
+        super().__init__("the session was refused")
+        self.messages: Final = messages
 
 
 class Codec(Protocol):
@@ -180,8 +188,12 @@ class Connection:
             data = await self._receive()
             if data is None:
                 return
-            for instruction in self._codec.receive(data):
-                await self._execute(instruction)
+            try:
+                for instruction in self._codec.receive(data):
+                    await self._execute(instruction)
+            except OpeningRefusedError as refused:
+                # What came with it is for nobody.
+                self.outbox.put(refused.messages)
 
     async def _receive(self) -> str | bytes | None:
         started = self._session is not None
@@ -203,18 +215,18 @@ class Connection:
 
     async def _to_session(self, message: OpenSession | SessionMessage) -> None:
         if isinstance(message, OpenSession):
-            self._open(message)
+            await self._open(message)
         elif self._session is None:
             raise ProtocolError("out_of_order", "there is no open stream for this message")
         else:
             await self._session.take(message)
 
-    def _open(self, wanted: OpenSession) -> None:
+    async def _open(self, wanted: OpenSession) -> None:
         """Open or resume the session; nothing can come between what was missed and what comes from now on."""
         if self._session is not None:
             raise ProtocolError("out_of_order", "the stream is open already")
         try:
-            opened = self._open_session(wanted)
+            opened = await self._open_session(wanted)
         except OptionError as error:
             raise ProtocolError("bad_option", str(error)) from error
         self._session = opened.session

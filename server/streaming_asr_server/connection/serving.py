@@ -46,11 +46,11 @@ def check_origin(service: Service, connection: HTTPConnection) -> None:
         raise Refusal(403, "forbidden_origin", f"the origin {connection.headers.get('origin')!r:.100} is not allowed")
 
 
-def caller(service: Service, connection: HTTPConnection, *, tokens: bool = True) -> Principal:
+async def caller(service: Service, connection: HTTPConnection, *, tokens: bool = True) -> Principal:
     """Who calls. Raises Refusal."""
     subprotocols = connection.scope.get("subprotocols", ())
     key = presented_key(connection.headers, connection.query_params, subprotocols)
-    return service.authenticate(key, tokens=tokens)
+    return await service.authenticate(key, tokens=tokens)
 
 
 async def serve_websocket(
@@ -58,7 +58,7 @@ async def serve_websocket(
     websocket: WebSocket,
     serve: Serve,
     *,
-    authenticate: Callable[[Service, HTTPConnection], Principal] = caller,
+    authenticate: Callable[[Service, HTTPConnection], Awaitable[Principal]] = caller,
     deny: Deny = refusal_response,
 ) -> None:
     """Let a websocket in, or refuse it in HTTP before the upgrade; `serve` has to accept it.
@@ -67,8 +67,8 @@ async def serve_websocket(
     """
     try:
         check_origin(service, websocket)
-        principal = authenticate(service, websocket)
-        with service.admission.stream(principal):
+        principal = await authenticate(service, websocket)
+        async with service.admission.stream(principal):
             error = await serve(websocket, principal)
             _log_end(websocket, principal, error)
     except Refusal as refusal:
@@ -97,15 +97,18 @@ async def serve_transport(
     rules: ConnectionRules | None = None,
     greeting: Sequence[Outgoing] = (),
     warning: Callable[[], Sequence[Outgoing]] = tuple,
+    admit: Callable[[], Awaitable[None]] | None = None,
 ) -> ProtocolError | None:
     """Send the greeting and run a connection to its end; `rules` None are the server's own.
 
-    `warning` is what to say when the server is about to stop.
+    `warning` is what to say when the server is about to stop; `admit` is awaited before the session is opened.
     Returns the error that ended the connection, if one did.
     """
     meter, sessions = service.meter(principal), service.sessions
 
-    def open_session(wanted: OpenSession) -> Opened:
+    async def open_session(wanted: OpenSession) -> Opened:
+        if admit is not None:
+            await admit()
         opened = sessions.open(wanted, owner=principal.name, meter=meter)
         service.metrics.opened.labels(opened.resumed).inc()
         return opened

@@ -74,7 +74,7 @@ class Protocols:
 
     def _openai(self) -> list[BaseRoute]:
         service = self._service
-        secrets = ClientSecrets(lambda: service.now())
+        secrets = ClientSecrets(service.ledger, lambda: service.now())
         sell_ga = partial(create_client_secret, service, secrets)
         sell_beta = partial(create_transcription_session, service, secrets)
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
@@ -14,7 +14,7 @@ from streaming_asr_server.sessions.messages import OpenSession
 from streaming_asr_server.sessions.outcomes import Meter, SessionEvent
 from streaming_asr_server.sessions.session import ServerSession, SessionRules
 
-SessionOpener: TypeAlias = Callable[[OpenSession], "Opened"]
+SessionOpener: TypeAlias = Callable[[OpenSession], Awaitable["Opened"]]
 """What a connection is given to open its session with; raises OptionError or ProtocolError."""
 
 
@@ -32,7 +32,8 @@ class SessionRegistry:
     """All sessions of a server.
 
     A session whose connection is lost waits `resume_seconds` for another; at most `maximum_waiting` wait, the one that
-    has waited longest has to go first.
+    has waited longest has to go first. `taken` is called with the name and owner of a session that goes on here and
+    was begun elsewhere.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class SessionRegistry:
         rules: SessionRules,
         resume_seconds: float = 30.0,
         maximum_waiting: int = 64,
+        taken: Callable[[str, str], None] = lambda session, owner: None,
     ) -> None:
         self.resume_seconds: Final = resume_seconds
         self._recognition = recognition
         self._rules = rules
         self._maximum_waiting = maximum_waiting
+        self._taken = taken
         self._sessions: dict[str, ServerSession] = {}
         self._waiting: dict[str, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -73,6 +76,8 @@ class SessionRegistry:
                 self._stop_waiting(session)
                 return Opened(session, session.received, "session", session.missed(resume.utterance))
             self.discard(session)
+        elif session is None:
+            self._taken(resume.session, owner)
         return Opened(self._new(wanted, owner, meter, resume), resume.acknowledged, "position")
 
     def find(self, name: str, *, owner: str) -> ServerSession | None:
@@ -89,6 +94,12 @@ class SessionRegistry:
             self.discard(self._sessions[next(iter(self._waiting))])
         loop = asyncio.get_running_loop()
         self._waiting[session.id] = loop.call_later(self.resume_seconds, self.discard, session)
+
+    def give_up(self, names: Iterable[str]) -> None:
+        """Forget sessions that go on elsewhere; those with a connection stay, for their client may have come back."""
+        for name in names:
+            if name in self._waiting:
+                self.discard(self._sessions[name])
 
     def discard(self, session: ServerSession) -> None:
         """Forget a session and end its worker in the background."""

@@ -16,6 +16,7 @@ from streaming_asr_server.access.authentication import (
     origin_allowed,
     presented_key,
 )
+from streaming_asr_server.access.ledger.memory import MemoryLedger
 
 from streaming_asr.errors import OptionError
 
@@ -49,22 +50,24 @@ def test_a_key_file_that_is_not_one_is_refused(tmp_path: Path, text: str) -> Non
         ApiKeys.read(file)
 
 
-def test_a_token_is_good_once_and_only_for_its_lifetime() -> None:
-    now = 0.0
-    tokens = BrowserTokens(lambda: now, lifetime=60)
-    first, second = tokens.issue(ANYONE), tokens.issue(ANYONE)
-    assert tokens.redeem(first) == ANYONE
-    assert tokens.redeem(first) is None
+@pytest.mark.anyio
+async def test_a_token_is_good_once_and_only_for_its_lifetime() -> None:
+    now, principal = 0.0, Principal(name="news", streams=2, minutes=1.5)
+    tokens = BrowserTokens(MemoryLedger(lambda: now), lifetime=60)
+    first, second = await tokens.issue(principal), await tokens.issue(ANYONE)
+    assert await tokens.redeem(first) == principal
+    assert await tokens.redeem(first) is None
     now = 60.0
-    assert tokens.redeem(second) is None
+    assert await tokens.redeem(second) is None
 
 
-def test_tokens_do_not_pile_up() -> None:
-    tokens = BrowserTokens(lambda: 0.0)
-    oldest = tokens.issue(ANYONE)
-    newest = [tokens.issue(ANYONE) for _ in range(10_000)][-1]
-    assert tokens.redeem(oldest) is None
-    assert tokens.redeem(newest) == ANYONE
+@pytest.mark.anyio
+async def test_tokens_do_not_pile_up() -> None:
+    tokens = BrowserTokens(MemoryLedger(lambda: 0.0))
+    oldest = await tokens.issue(ANYONE)
+    newest = [await tokens.issue(ANYONE) for _ in range(10_000)][-1]
+    assert await tokens.redeem(oldest) is None
+    assert await tokens.redeem(newest) == ANYONE
 
 
 @pytest.mark.parametrize(

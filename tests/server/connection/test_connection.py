@@ -79,7 +79,7 @@ async def running(recognition: ScriptedRecognition | None = None, **rules: float
     sessions = SessionRegistry(recognition or ScriptedRecognition(), rules=SessionRules())
     transport = MemoryTransport()
 
-    def open_session(wanted: OpenSession) -> Opened:
+    async def open_session(wanted: OpenSession) -> Opened:
         return sessions.open(wanted, owner="a", meter=IdleMeter())
 
     codec = NativeCodec(model="scripted", limits=Limits())

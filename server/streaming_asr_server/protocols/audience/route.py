@@ -43,7 +43,7 @@ class AudienceEndpoint:
     async def show(self, request: Request) -> Response:
         """Make a view, and show a session in it if one is named."""
         try:
-            owner = self._owner(request)
+            owner = await self._owner(request)
             fields = await _fields(request)
             view = self._views.make(fields["secret"])
             if "session" in fields:
@@ -56,7 +56,7 @@ class AudienceEndpoint:
     async def end(self, request: Request) -> Response:
         """End a view."""
         try:
-            self._owner(request)
+            await self._owner(request)
             self._views.end((await _fields(request))["secret"])
         except Refusal as refusal:
             return self._refused(refusal)
@@ -85,9 +85,9 @@ class AudienceEndpoint:
         except Refusal as refusal:
             await send_denial(websocket, self._refused(refusal))
 
-    def _owner(self, request: Request) -> str:
+    async def _owner(self, request: Request) -> str:
         check_origin(self._service, request)
-        return caller(self._service, request).name
+        return (await caller(self._service, request)).name
 
     def _show_session(self, view: View, fields: dict[str, str], owner: str) -> None:
         session = self._service.sessions.find(fields["session"], owner=owner)

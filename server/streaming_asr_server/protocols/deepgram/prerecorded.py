@@ -58,8 +58,8 @@ async def transcribe_recording(service: Service, request: HTTPRequest) -> Respon
 
 async def _answer(service: Service, request: HTTPRequest, request_id: str) -> Response:
     check_origin(service, request)
-    principal = authenticate(service, request)
-    with service.admission.stream(principal):
+    principal = await authenticate(service, request)
+    async with service.admission.stream(principal):
         listen = parse(request.query_params.multi_items())
         _refuse_addresses(request)
         digest = hashlib.sha256()

@@ -63,10 +63,10 @@ async def _serve(service: Service, websocket: WebSocket, make: _MakeCodec, idle_
     await serve_websocket(service, websocket, serve, authenticate=authenticate, deny=deny)
 
 
-def authenticate(service: Service, connection: HTTPConnection) -> Principal:
+async def authenticate(service: Service, connection: HTTPConnection) -> Principal:
     """By `Authorization: Token KEY` or `Bearer KEY`, or by the subprotocols `token, KEY`. Raises Refusal."""
     _, key = _offered(connection.scope.get("subprotocols", ()))
-    return service.authenticate(key or presented_key(connection.headers, connection.query_params))
+    return await service.authenticate(key or presented_key(connection.headers, connection.query_params))
 
 
 def denial(refusal: Refusal, request_id: str) -> Response:

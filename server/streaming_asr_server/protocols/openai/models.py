@@ -16,7 +16,7 @@ from streaming_asr_server.service import Service
 async def list_models(service: Service, created: int, request: Request) -> Response:
     """The one model of this server, in a list."""
     try:
-        model = _model(service, created, request)
+        model = await _model(service, created, request)
     except Refusal as refusal:
         return denial(refusal)
     return JSONResponse({"object": "list", "data": [model]})
@@ -25,7 +25,7 @@ async def list_models(service: Service, created: int, request: Request) -> Respo
 async def show_model(service: Service, created: int, request: Request) -> Response:
     """The one model of this server, by its name."""
     try:
-        model = _model(service, created, request)
+        model = await _model(service, created, request)
         if request.path_params["name"] != model["id"]:
             wanted = request.path_params["name"]
             raise Refusal(404, "model_not_found", f"there is no model {wanted!r:.100}; there is {model['id']!r}")
@@ -34,7 +34,7 @@ async def show_model(service: Service, created: int, request: Request) -> Respon
     return JSONResponse(model)
 
 
-def _model(service: Service, created: int, request: Request) -> dict[str, Any]:
+async def _model(service: Service, created: int, request: Request) -> dict[str, Any]:
     check_origin(service, request)
-    caller(service, request)
+    await caller(service, request)
     return {"id": service.recognition.name, "object": "model", "created": created, "owned_by": "streaming-asr"}

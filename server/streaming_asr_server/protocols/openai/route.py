@@ -28,6 +28,7 @@ from streaming_asr_server.protocols.openai.client_secrets import (
     SHORTEST_SECONDS,
     USUAL_SECONDS,
     ClientSecrets,
+    Grant,
 )
 from streaming_asr_server.protocols.openai.codec import OpenAICodec
 from streaming_asr_server.protocols.openai.messages import Dialect
@@ -46,11 +47,12 @@ _TYPES: Final = {400: "invalid_request_error", 401: "invalid_request_error", 403
 async def serve_realtime(service: Service, client_secrets: ClientSecrets, websocket: WebSocket) -> None:
     """`/v1/realtime`: a transcription session, in the dialect that the client's headers ask for."""
     offered: Sequence[str] = websocket.scope.get("subprotocols", ())
+    grant: Grant | None = None
 
     async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
         lifetime = service.settings.stream_seconds
         codec = OpenAICodec(
-            _settings(service, client_secrets, websocket),
+            SessionSettings.default(service.recognition.name) if grant is None else grant.settings,
             dialect(websocket),
             session_id=f"sess_{secrets.token_hex(12)}",
             expires_at=int(service.now() + lifetime),
@@ -63,8 +65,11 @@ async def serve_realtime(service: Service, client_secrets: ClientSecrets, websoc
             service, transport, principal, ProtocolAdapter(codec), rules=rules, greeting=greeting
         )
 
-    def authenticate(service: Service, connection: HTTPConnection) -> Principal:
-        return _authenticate(service, client_secrets, connection)
+    async def authenticate(service: Service, connection: HTTPConnection) -> Principal:
+        nonlocal grant
+        key = _presented(connection)
+        grant = None if key is None else await service.asked(client_secrets.find(key))
+        return await service.authenticate(key) if grant is None else grant.principal
 
     await serve_websocket(service, websocket, serve, authenticate=authenticate, deny=denial)
 
@@ -72,13 +77,14 @@ async def serve_realtime(service: Service, client_secrets: ClientSecrets, websoc
 async def create_client_secret(service: Service, client_secrets: ClientSecrets, request: Request) -> Response:
     """`POST /v1/realtime/client_secrets` (GA)."""
     try:
-        principal = _buyer(service, request)
+        principal = await _buyer(service, request)
         body = await _body(request)
         settings = _told(service, _object(body.get("session"), "session"))
         seconds = _lifetime(_object(body.get("expires_after"), "expires_after").get("seconds"))
+        issued = client_secrets.issue(principal, settings, seconds=seconds)
+        secret, expires_at = await service.asked(issued)
     except Refusal as refusal:
         return _refused(service, refusal)
-    secret, expires_at = client_secrets.issue(principal, settings, seconds=seconds)
     session = settings.json("ga", session_id=f"sess_{secrets.token_hex(12)}", expires_at=0)
     return _fresh({"value": secret, "expires_at": expires_at, "session": session})
 
@@ -86,14 +92,15 @@ async def create_client_secret(service: Service, client_secrets: ClientSecrets, 
 async def create_transcription_session(service: Service, client_secrets: ClientSecrets, request: Request) -> Response:
     """`POST /v1/realtime/transcription_sessions` (beta): the settings stand at the top of the body."""
     try:
-        principal = _buyer(service, request)
+        principal = await _buyer(service, request)
         body = await _body(request)
         settings = _told(service, body)
         wanted = _object(body.get("client_secret"), "client_secret")
         seconds = _lifetime(_object(wanted.get("expires_at"), "client_secret.expires_at").get("seconds"))
+        issued = client_secrets.issue(principal, settings, seconds=seconds)
+        secret, expires_at = await service.asked(issued)
     except Refusal as refusal:
         return _refused(service, refusal)
-    secret, expires_at = client_secrets.issue(principal, settings, seconds=seconds)
     session = settings.json("beta", session_id=f"sess_{secrets.token_hex(12)}", expires_at=0)
     return _fresh({**session, "client_secret": {"value": secret, "expires_at": expires_at}})
 
@@ -116,13 +123,6 @@ def denial(refusal: Refusal) -> Response:
     return JSONResponse({"error": error}, status_code=refusal.status, headers=headers)
 
 
-def _authenticate(service: Service, client_secrets: ClientSecrets, connection: HTTPConnection) -> Principal:
-    """By a client secret, an API key or a browser token. Raises Refusal."""
-    key = _presented(connection)
-    grant = None if key is None else client_secrets.find(key)
-    return service.authenticate(key) if grant is None else grant.principal
-
-
 def _presented(connection: HTTPConnection) -> str | None:
     """The key in `Authorization`, `X-API-Key`, `api-key`, a browser's subprotocol, or the query."""
     for offered in connection.scope.get("subprotocols", ()):
@@ -133,17 +133,10 @@ def _presented(connection: HTTPConnection) -> str | None:
     return presented_key(headers, query) or query.get("api_key")
 
 
-def _settings(service: Service, client_secrets: ClientSecrets, connection: HTTPConnection) -> SessionSettings:
-    """What a session begins with: that of its secret, or the usual."""
-    key = _presented(connection)
-    grant = None if key is None else client_secrets.find(key)
-    return SessionSettings.default(service.recognition.name) if grant is None else grant.settings
-
-
-def _buyer(service: Service, request: Request) -> Principal:
+async def _buyer(service: Service, request: Request) -> Principal:
     """Whose key buys a secret; secrets and tokens do not buy others. Raises Refusal."""
     check_origin(service, request)
-    return service.authenticate(_presented(request), tokens=False)
+    return await service.authenticate(_presented(request), tokens=False)
 
 
 async def _body(request: Request) -> Mapping[str, Any]:

@@ -57,8 +57,8 @@ async def transcribe(service: Service, request: Request) -> Response:
 async def _answer(service: Service, request: Request) -> Response:
     async with AsyncExitStack() as stack:
         check_origin(service, request)
-        principal = caller(service, request)
-        stack.enter_context(service.admission.stream(principal))
+        principal = await caller(service, request)
+        await stack.enter_async_context(service.admission.stream(principal))
         form, recording = await _upload(request, service.settings.upload_bytes, stack)
         options = _options(form)
         start = Start(language=options.language, partials=options.stream)

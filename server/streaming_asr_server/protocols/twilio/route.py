@@ -66,11 +66,11 @@ class TwilioEndpoint:
             self._webhook.offer(message)
 
 
-def authenticate(service: Service, connection: HTTPConnection) -> Principal:
+async def authenticate(service: Service, connection: HTTPConnection) -> Principal:
     """By Twilio's signature if the server has its token, else as everybody. Raises Refusal."""
     token = service.settings.twilio_auth_token
     if not token:
-        return caller(service, connection)
+        return await caller(service, connection)
     url = service.settings.twilio_url or f"wss://{connection.headers.get('host', '')}{connection.scope['path']}"
     try:
         signed = is_signed(token, spellings(url), connection.headers.get(HEADER))
@@ -81,11 +81,11 @@ def authenticate(service: Service, connection: HTTPConnection) -> Principal:
     return PRINCIPAL
 
 
-def authenticate_subscriber(service: Service, connection: HTTPConnection) -> Principal:
+async def authenticate_subscriber(service: Service, connection: HTTPConnection) -> Principal:
     """By an API key; on a server without keys by Twilio's token, if it has that. Raises Refusal."""
     token = service.settings.twilio_auth_token
     if service.keys is not None or not token:
-        return caller(service, connection)
+        return await caller(service, connection)
     presented = presented_key(connection.headers, connection.query_params, connection.scope.get("subprotocols", ()))
     if not hmac.compare_digest((presented or "").encode(), token.encode()):
         raise Refusal(401, "unauthorized", "an API key is needed, or Twilio's token where the server has no keys")
@@ -97,7 +97,7 @@ async def serve_subscriber(service: Service, subscribers: Subscribers, websocket
     name = websocket.path_params["sid"]
     try:
         check_origin(service, websocket)
-        authenticate_subscriber(service, websocket)
+        await authenticate_subscriber(service, websocket)
         with subscribers.subscribe(name) as outbox:
             transport = await WebSocketTransport.accept(websocket)
             patience = _await_call(subscribers, name, outbox, service.settings.idle_seconds)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -15,7 +15,7 @@ from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal
 from streaming_asr_server.adapter.adapter import ProtocolAdapter
-from streaming_asr_server.connection.connection import Instruction, ToClient, ToSession
+from streaming_asr_server.connection.connection import OpeningRefusedError
 from streaming_asr_server.connection.serving import connection_rules, serve_transport
 from streaming_asr_server.connection.transport import TransportClosedError
 from streaming_asr_server.protocols.wyoming.codec import DONE, WyomingCodec
@@ -75,29 +75,6 @@ class StreamTransport:
         self._closed.set()
 
 
-class AdmittingAdapter(ProtocolAdapter):
-    """An adapter that asks for a place when it opens its stream: `describe` is answered by a full server too.
-
-    `admit` raises Refusal, which is told to the client and ends the connection.
-    """
-
-    def __init__(self, codec: WyomingCodec, admit: Callable[[], None]) -> None:
-        super().__init__(codec)
-        self._wyoming = codec
-        self._admit = admit
-        self._admitted = False
-
-    def receive(self, data: str | bytes) -> Sequence[Instruction]:
-        instructions = super().receive(data)
-        if not self._admitted and any(isinstance(instruction, ToSession) for instruction in instructions):
-            self._admitted = True
-            try:
-                self._admit()
-            except Refusal as refusal:
-                return [ToClient(tuple(self._wyoming.refuse(refusal.code, str(refusal))))]
-        return instructions
-
-
 class WyomingServer:
     """Serves connections, each with one transcription after the other."""
 
@@ -138,22 +115,20 @@ class WyomingServer:
         codec = WyomingCodec(program(service), unread)
         transport = StreamTransport(reader, writer, codec)
         rules = replace(connection_rules(service.settings), start_seconds=service.settings.idle_seconds)
-        with ExitStack() as place:
-            adapter = AdmittingAdapter(codec, lambda: place.enter_context(_place(service)))
-            error = await serve_transport(service, transport, PRINCIPAL, adapter, rules=rules)
+        async with AsyncExitStack() as place:
+
+            async def admit() -> None:
+                """Asked when the stream opens: `describe` is answered by a full server too."""
+                try:
+                    await place.enter_async_context(service.admission.stream(PRINCIPAL))
+                except Refusal as refusal:
+                    service.metrics.refused.labels(refusal.code).inc()
+                    raise OpeningRefusedError(codec.refuse(refusal.code, str(refusal))) from refusal
+
+            adapter = ProtocolAdapter(codec)
+            error = await serve_transport(service, transport, PRINCIPAL, adapter, rules=rules, admit=admit)
         _log(error)
         return transport
-
-
-@contextmanager
-def _place(service: Service) -> Iterator[None]:
-    """Hold a place for one stream. Raises Refusal."""
-    try:
-        with service.admission.stream(PRINCIPAL):
-            yield
-    except Refusal as refusal:
-        service.metrics.refused.labels(refusal.code).inc()
-        raise
 
 
 def program(service: Service) -> Program:

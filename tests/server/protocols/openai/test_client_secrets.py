@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from streaming_asr_server.access.authentication import Principal
-from streaming_asr_server.protocols.openai import client_secrets
+from streaming_asr_server.access.ledger.interface import MAXIMUM_TOKENS
+from streaming_asr_server.access.ledger.memory import MemoryLedger
 from streaming_asr_server.protocols.openai.client_secrets import ClientSecrets
 from streaming_asr_server.protocols.openai.session_settings import SessionSettings
 
+pytestmark = pytest.mark.anyio
+
 ALI = Principal(name="ali")
-SETTINGS = SessionSettings.default("m")
+SETTINGS = replace(SessionSettings.default("m"), include=("item.input_audio_transcription.logprobs",))
 
 
 class Time:
@@ -19,29 +24,32 @@ class Time:
         return self.now
 
 
-def test_a_secret_is_good_until_it_expires() -> None:
+async def test_a_secret_is_good_until_it_expires() -> None:
     time = Time()
-    secrets = ClientSecrets(time)
-    secret, expires_at = secrets.issue(ALI, SETTINGS, seconds=60)
+    secrets = ClientSecrets(MemoryLedger(time), time)
+    secret, expires_at = await secrets.issue(ALI, SETTINGS, seconds=60)
     assert secret.startswith("ek_")
     assert expires_at == 1_060
     time.now = 1_059.9
-    grant = secrets.find(secret)
+    grant = await secrets.find(secret)
     assert grant is not None
     assert (grant.principal, grant.settings) == (ALI, SETTINGS)
     time.now = 1_060
-    assert secrets.find(secret) is None
+    assert await secrets.find(secret) is None
 
 
-def test_other_words_are_no_secrets() -> None:
-    secrets = ClientSecrets(Time())
-    secret, _ = secrets.issue(ALI, SETTINGS)
-    assert secrets.find(secret.removeprefix("ek_")) is None
-    assert secrets.find("ek_") is None
+async def test_other_words_are_no_secrets() -> None:
+    secrets = ClientSecrets(MemoryLedger(), Time())
+    secret, _ = await secrets.issue(ALI, SETTINGS)
+    assert await secrets.find(secret.removeprefix("ek_")) is None
+    assert await secrets.find("ek_") is None
 
 
-def test_the_oldest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_secrets, "MAXIMUM_SECRETS", 3)
-    secrets = ClientSecrets(Time())
-    issued = [secrets.issue(ALI, SETTINGS)[0] for _ in range(5)]
-    assert [secrets.find(secret) is not None for secret in issued] == [False, False, True, True, True]
+async def test_the_oldest_gives_way() -> None:
+    secrets = ClientSecrets(MemoryLedger(), Time())
+    oldest, _ = await secrets.issue(ALI, SETTINGS)
+    for _ in range(MAXIMUM_TOKENS - 1):
+        newest, _ = await secrets.issue(ALI, SETTINGS)
+    assert await secrets.find(oldest) is not None
+    await secrets.issue(ALI, SETTINGS)
+    assert [await secrets.find(secret) is not None for secret in (oldest, newest)] == [False, True]
