@@ -6,8 +6,11 @@ All times are seconds on the audio clock of the stream: 0.0 is the first sample 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from streaming_asr.scripts import joined_texts
 
 EndReason: TypeAlias = Literal["silence", "no_words", "maximum_length", "finalize", "finish"]
 """Why an utterance ended: the endpoint rule, or the caller's own `finalize()` or `finish()`."""
@@ -18,29 +21,41 @@ Turn: TypeAlias = Literal["fixed", "adaptive"]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One recognized word with its times and a confidence in [0, 1]."""
+    """One recognized word with its times and a confidence in [0, 1].
+
+    In scripts without spaces a word is a character, or a piece of the model; `joined` says that it follows the word
+    before it without a space.
+    """
 
     text: str
     start: float
     end: float
     confidence: float
+    joined: bool = False
+
+
+def text_of(words: Iterable[Word]) -> str:
+    """Words as a text."""
+    return joined_texts((word.text, word.joined) for word in words)
 
 
 @dataclass(frozen=True, slots=True)
 class Formatted:
     """Words as one reads them, with marks, capitals and figures: `committed` never changes again, `tail` may.
 
-    `words` are the words of both; a figure is one word that lasts as long as all the words it stands for.
+    `words` are the words of both; a figure is one word that lasts as long as all the words it stands for. `joined`:
+    the tail follows without a space.
     """
 
     committed: str
     tail: str
     words: tuple[Word, ...]
+    joined: bool = False
 
     @property
     def text(self) -> str:
         """Committed text and tail, as one would show them."""
-        return _joined(self.committed, self.tail)
+        return _together(self.committed, self.tail, self.joined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,8 @@ class SpeechStarted:
 class Partial:
     """The utterance so far: `committed` never changes again, `tail` may; `words` are the words of both.
 
-    `formatted` is the same with marks, capitals and figures, if a text model is there.
+    `formatted` is the same with marks, capitals and figures, if a text model is there. `joined`: the tail follows
+    without a space, as in scripts that have none.
     """
 
     utterance: int
@@ -76,16 +92,17 @@ class Partial:
     end: float
     lag: float
     formatted: Formatted | None = None
+    joined: bool = False
 
     @property
     def text(self) -> str:
         """Committed text and tail, as one would show them."""
-        return _joined(self.committed, self.tail)
+        return _together(self.committed, self.tail, self.joined)
 
     @property
     def readable(self) -> Formatted:
         """What to show to those who read: formatted, or the raw words if nothing formats them."""
-        return self.formatted or Formatted(self.committed, self.tail, self.words)
+        return self.formatted or Formatted(self.committed, self.tail, self.words, self.joined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,5 +169,5 @@ class SpeechEnded:
 Event: TypeAlias = SpeechStarted | Partial | TurnEnding | TurnResumed | Final | SpeechEnded
 
 
-def _joined(committed: str, tail: str) -> str:
-    return f"{committed} {tail}" if committed and tail else committed or tail
+def _together(committed: str, tail: str, joined: bool) -> str:
+    return committed + tail if joined or not committed or not tail else f"{committed} {tail}"

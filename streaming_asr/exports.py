@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from streaming_asr import events
 from streaming_asr.errors import OptionError
 from streaming_asr.events import Word
+from streaming_asr.scripts import columns
 
 Format: TypeAlias = Literal["text", "json", "srt", "vtt"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -23,7 +25,8 @@ class SubtitleOptions:
     """How subtitles are laid out.
 
     Attributes:
-        line_length: most characters on a line; a longer word is divided.
+        line_length: most columns of a line: a wide character (Chinese, Japanese, Korean) fills two, a mark on another
+            character none. A longer word is divided.
         lines: most lines of a cue.
         shortest: seconds that a cue stays at least, if the next one lets it.
         longest: seconds of speech that a cue holds at most, a single word apart.
@@ -162,10 +165,7 @@ def cues(finals: Iterable[events.Final], options: SubtitleOptions | None = None)
         for group in _grouped(run, options)
     ]
     timed = _timed([(group[0].start, group[-1].end) for group in groups], options.shortest)
-    return [
-        Cue(start, end, wrapped([word.text for word in group], options))
-        for group, (start, end) in zip(groups, timed, strict=True)
-    ]
+    return [Cue(start, end, wrapped(group, options)) for group, (start, end) in zip(groups, timed, strict=True)]
 
 
 def _words(final: events.Final) -> list[Word]:
@@ -183,10 +183,23 @@ def _divided(words: Iterable[Word], most: int) -> list[Word]:
 def _parts(word: Word, most: int) -> list[Word]:
     text = " ".join(word.text.split())
     second = (word.end - word.start) / len(text)
-    return [
-        Word(text[at : at + most], word.start + at * second, word.start + min(at + most, len(text)) * second, 1.0)
-        for at in range(0, len(text), most)
-    ]
+    parts: list[Word] = []
+    for begin, stop in pairwise(_cuts(text, most)):
+        start, end = word.start + begin * second, word.start + stop * second
+        parts.append(Word(text[begin:stop], start, end, 1.0, word.joined if begin == 0 else True))
+    return parts
+
+
+def _cuts(text: str, most: int) -> list[int]:
+    """Where a text is cut so that no part has more columns; no mark is cut off its character."""
+    places, wide = [0], 0
+    for place, character in enumerate(text):
+        width = columns(character)
+        if wide + width > most and wide:
+            places.append(place)
+            wide = 0
+        wide += width
+    return [*places, len(text)]
 
 
 def _runs(words: Sequence[Word], pause: float) -> list[list[Word]]:
@@ -229,10 +242,11 @@ def _candidates(
     after = words[stop].start - words[stop - 1].end if stop < len(words) else options.pause
     for start in range(stop - 1, -1, -1):
         group = words[start:stop]
-        fits = len(_filled([word.text for word in group], options.line_length)) <= options.lines
+        fits = len(_filled(group, options.line_length)) <= options.lines
         if len(group) > 1 and not (fits and group[-1].end - group[0].start <= options.longest):
             return
-        unfilled = 1 - sum(len(word.text) + 1 for word in group) / (options.line_length * options.lines)
+        filled = sum(columns(word.text) + (not word.joined) for word in group)
+        unfilled = 1 - filled / (options.line_length * options.lines)
         # A pause of 0.6 s is worth nearly a cue more; longer ones say no more about where a phrase ends.
         worth = 0.8 * min(1.0, max(0.0, after) / 0.6)
         yield best[start][0] + 1 + unfilled**2 - max(worth, _worth(words[stop - 1].text)), start
@@ -240,30 +254,35 @@ def _candidates(
 
 def _worth(text: str) -> float:
     """What it is worth, in cues, to end a cue behind a word: sentence ends come first, then commas."""
-    if text.endswith((".", "?", "!", "。", "？")):
+    if text.endswith((".", "?", "!", "。", "？", "！")):
         return 0.95
-    return 0.4 if text.endswith((",", ";", ":")) else 0.0
+    return 0.4 if text.endswith((",", ";", ":", "、", "，", "；", "：", "،")) else 0.0
 
 
-def wrapped(words: Sequence[str], options: SubtitleOptions) -> tuple[str, ...]:
+def wrapped(words: Sequence[Word], options: SubtitleOptions) -> tuple[str, ...]:
     """Break words into the fewest lines that hold them, as even as that allows."""
     widest = options.line_length
     lines = _filled(words, widest)
     for width in range(widest - 1, 0, -1):
         narrower = _filled(words, width)
-        if len(narrower) > len(lines) or max(map(len, narrower)) > width:
+        if len(narrower) > len(lines) or max(map(columns, narrower)) > width:
             break
         lines = narrower
     return tuple(lines)
 
 
-def _filled(words: Sequence[str], width: int) -> list[str]:
+def _filled(words: Sequence[Word], width: int) -> list[str]:
     lines: list[str] = []
+    wide = 0
     for word in words:
-        if lines and len(lines[-1]) + 1 + len(word) <= width:
-            lines[-1] += f" {word}"
+        gap = "" if word.joined else " "
+        own = columns(word.text)
+        if lines and wide + len(gap) + own <= width:
+            lines[-1] += gap + word.text
+            wide += len(gap) + own
         else:
-            lines.append(word)
+            lines.append(word.text)
+            wide = own
     return lines
 
 

@@ -77,7 +77,7 @@ class LanguageLoader:
         return self._language(part.language, self.encoder.build_language(part), part.special)
 
     def _language(self, code: str | None, layers: LanguageLayers, special: tuple[int, ...]) -> Language:
-        alphabet = Alphabet(layers.labels)
+        alphabet = Alphabet(layers.labels, by_character=True)
         return Language(code, layers, alphabet, special, self._language_model(code, alphabet), self._text_model(code))
 
     def _chosen(self, chosen: Chosen, code: str | None) -> str | Path | None:

@@ -22,6 +22,7 @@ from streaming_asr.events import (
     TurnEnding,
     TurnResumed,
     Word,
+    text_of,
 )
 from streaming_asr.text import Formatter
 from streaming_asr.utterance import Utterance
@@ -97,7 +98,8 @@ class Reporter:
             self.speech_started(utterance, words[0].start)
             start, end = words[0].start, words[-1].end
             formatted = self._formatter.show(words, hypothesis.committed) if self._formatter else None
-            self._events.append(Partial(self._number, *texts, words, start, end, self._lag(utterance), formatted))
+            lag, joined = self._lag(utterance), hypothesis.joined
+            self._events.append(Partial(self._number, *texts, words, start, end, lag, formatted, joined))
             self._shown = _Shown(texts, utterance.decoded)
 
     def turn_ending(self, utterance: Utterance, position: int, completeness: float) -> None:
@@ -108,7 +110,7 @@ class Reporter:
             return
         self.speech_started(utterance, words[0].start)
         formatted = self._formatter.show(words, hypothesis.committed) if self._formatter else None
-        text = " ".join(word.text for word in words)
+        text = text_of(words)
         time, lag = utterance.time(position), self._lag(utterance)
         self._events.append(TurnEnding(self._number, text, time, completeness, lag, formatted))
         self._ending = True

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streaming_asr.audio.samples import FloatArray
-from streaming_asr.decoding import Beam, BeamWord, Search, frame_confidence, spoken_frames, word_confidence
+from streaming_asr.decoding import Beam, BeamWord, Search, frame_confidence, spoken_frames, text_of, word_confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,16 @@ class Hypothesis:
 
     @property
     def committed_text(self) -> str:
-        return _text(self.words[: self.committed])
+        return text_of(self.words[: self.committed])
 
     @property
     def tail_text(self) -> str:
-        return _text(self.words[self.committed :])
+        return text_of(self.words[self.committed :])
+
+    @property
+    def joined(self) -> bool:
+        """Whether the tail follows the committed text without a space."""
+        return 0 < self.committed < len(self.words) and self.words[self.committed].joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +121,17 @@ class Stabilizer:
 
     def _standing(self, words: Sequence[BeamWord]) -> tuple[BeamWord, ...]:
         """These words, with the committed ones in front as they were when they were committed."""
-        return (*self._committed, *words[len(self._committed) :])
+        rest = words[len(self._committed) :]
+        if not self._committed or not rest or rest[0].start_frame >= self._committed[-1].end_frame:
+            return (*self._committed, *rest)
+        # The best beam is another one by now, and may have read the letters behind earlier.
+        border = self._committed[-1].end_frame
+        return (*self._committed, *(_not_before(word, border) for word in rest))
 
     def _with_standing(self, beam: Beam) -> Beam:
         words = self._standing(beam.words)
-        return replace(beam, text=_text(words), words=words)
+        return replace(beam, text=text_of(words), words=words)
 
 
-def _text(words: Sequence[BeamWord]) -> str:
-    return " ".join(word.text for word in words)
+def _not_before(word: BeamWord, frame: int) -> BeamWord:
+    return replace(word, start_frame=max(word.start_frame, frame), end_frame=max(word.end_frame, frame))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from streaming_asr.audio.samples import FloatArray, Samples, seconds
-from streaming_asr.decoding import Beam, BeamWord
+from streaming_asr.decoding import Beam, BeamWord, text_of
 from streaming_asr.events import Alternative, EndReason, Word
 from streaming_asr.model import Chunk, EncoderStream
 from streaming_asr.stabilizer import Hypothesis, Stabilizer
@@ -95,7 +95,7 @@ class Utterance:
     def word(self, word: BeamWord) -> Word:
         """A word on the audio clock."""
         start, end = (self.time(self.position(frame)) for frame in (word.start_frame, word.end_frame))
-        return Word(word.text, start, end, self.stabilizer.word_confidence(word))
+        return Word(word.text, start, end, self.stabilizer.word_confidence(word), word.joined)
 
     def words(self, words: Sequence[BeamWord]) -> tuple[Word, ...]:
         return tuple(self.word(word) for word in words)
@@ -115,7 +115,7 @@ class Utterance:
             self.stream.feed(np.zeros(samples, np.float32))
 
     def _alternative(self, beam: Beam, words: Sequence[BeamWord]) -> Alternative:
-        return Alternative(" ".join(word.text for word in words), beam.score, self.words(words))
+        return Alternative(text_of(words), beam.score, self.words(words))
 
     def _log_probs(self, logits: torch.Tensor) -> FloatArray:
         """(frames, vocabulary) -> natural logarithms of probabilities, of the same shape."""

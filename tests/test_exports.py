@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +17,7 @@ from streaming_asr import events
 from streaming_asr.errors import OptionError
 from streaming_asr.events import Word
 from streaming_asr.exports import FORMATS, Format, SubtitleOptions, cues, export, wrapped
+from streaming_asr.scripts import columns
 
 
 def final(*words: tuple[str, float, float], number: int = 0) -> events.Final:
@@ -95,11 +98,43 @@ def test_an_unknown_format_is_refused() -> None:
 
 def test_lines_are_even_and_as_few_as_possible() -> None:
     options = SubtitleOptions(line_length=42)
-    assert wrapped(["a", "short", "line"], options) == ("a short line",)
-    assert wrapped(["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "again"], options) == (
+    assert wrapped(spoken("a short line").words, options) == ("a short line",)
+    assert wrapped(spoken("the quick brown fox jumps over the lazy dog again").words, options) == (
         "the quick brown fox jumps",
         "over the lazy dog again",
     )
+
+
+def by_character(text: str) -> events.Final:
+    """A character is a word, 0.2 s long; a mark belongs to the one before it."""
+    words: list[Word] = []
+    for character in text:
+        if unicodedata.category(character) == "Mn":
+            words[-1] = replace(words[-1], text=words[-1].text + character)
+        else:
+            start = 0.2 * len(words)
+            words.append(Word(character, start, start + 0.2, 0.9, joined=bool(words)))
+    return events.Final(0, text, tuple(words), 0.0, words[-1].end, 0.9, (), "silence", 0.0)
+
+
+def test_lines_are_as_wide_as_they_are_shown() -> None:
+    options = SubtitleOptions(line_length=20, lines=1)
+    assert [cue.lines for cue in cues([by_character("东京" * 10)], options)] == [("东京" * 5,)] * 2
+    # Marks take no room of their own.
+    assert [cue.lines for cue in cues([by_character("กี่" * 40)], options)] == [("กี่" * 20,)] * 2
+
+
+def test_words_of_scripts_without_spaces_are_divided_by_width_and_marks_stay_with_their_letter() -> None:
+    lines = [cue.lines[0] for cue in cues([final(("한국어" * 8 + "กี่" * 30, 0.0, 6.0))], SubtitleOptions(lines=1))]
+    assert "".join(lines) == "한국어" * 8 + "กี่" * 30
+    assert all(not unicodedata.category(line[0]).startswith("M") for line in lines)
+    assert all(columns(line) <= 42 for line in lines)
+
+
+def test_arabic_and_hebrew_are_written_in_the_order_of_speech() -> None:
+    text = "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd"
+    for form in ("text", "srt", "vtt"):
+        assert f"{text}\n" in export([spoken(text)], form)
 
 
 def test_a_cue_ends_where_the_speaker_pauses() -> None:
@@ -121,10 +156,10 @@ def test_a_short_cue_stays_to_be_read_unless_the_next_one_comes() -> None:
     assert times == [(0, 500), (500, 1500)]
 
 
-def test_a_script_without_spaces_is_divided_by_length() -> None:
-    (first, second) = cues([final(("字" * 100, 0.0, 10.0))], SubtitleOptions(line_length=42, longest=9))
-    assert [len(line) for line in first.lines + second.lines] == [42, 42, 16]
-    assert first.end == second.start == 100 * sum(map(len, first.lines))
+def test_a_script_without_spaces_is_divided_by_width() -> None:
+    (first, second) = cues([final(("字" * 50, 0.0, 10.0))], SubtitleOptions(line_length=42, longest=9))
+    assert [len(line) for line in first.lines + second.lines] == [21, 21, 8]
+    assert first.end == second.start == 200 * sum(map(len, first.lines))
     assert second.end == 10000
 
 

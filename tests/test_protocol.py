@@ -75,7 +75,7 @@ names = st.text(min_size=1, max_size=20)
 seconds = st.integers(0, 10**9).map(lambda samples: samples / 16_000)
 counts = st.integers(0, 2**40)
 shares = st.integers(0, 1000).map(lambda thousandths: thousandths / 1000)
-words = st.lists(st.builds(Word, st.text(max_size=9), seconds, seconds, shares), max_size=3).map(tuple)
+words = st.lists(st.builds(Word, st.text(max_size=9), seconds, seconds, shares, st.booleans()), max_size=3).map(tuple)
 hotwords = st.one_of(st.dictionaries(names, st.floats(-100, 100), max_size=4), st.lists(names, max_size=4).map(tuple))
 rules: st.SearchStrategy[dict[str, float | str | None]] = st.fixed_dictionaries(
     {},
@@ -104,7 +104,7 @@ starts = st.builds(
     formatted=st.booleans(),
     resume=st.one_of(st.none(), st.builds(Resume, session=names, acknowledged=counts, utterance=counts)),
 )
-formatted = st.one_of(st.none(), st.builds(Formatted, st.text(max_size=9), st.text(max_size=9), words))
+formatted = st.one_of(st.none(), st.builds(Formatted, st.text(max_size=9), st.text(max_size=9), words, st.booleans()))
 finals = st.builds(
     Final,
     utterance=counts,
@@ -136,7 +136,9 @@ server_messages: st.SearchStrategy[ServerMessage] = st.one_of(
         limits=st.just(Limits()),
     ),
     st.builds(SpeechStarted, counts, seconds, seconds),
-    st.builds(Partial, counts, st.text(max_size=9), st.text(max_size=9), words, seconds, seconds, seconds, formatted),
+    st.builds(
+        Partial, counts, st.text(max_size=9), st.text(max_size=9), words, *[seconds] * 3, formatted, st.booleans()
+    ),
     st.builds(TurnEnding, counts, st.text(max_size=9), seconds, shares, seconds, formatted),
     st.builds(TurnResumed, counts, seconds, seconds),
     st.builds(AcknowledgedFinal, finals, counts),

@@ -80,12 +80,12 @@ export class Captions {
    * @param {Lettering} lettering
    */
   #showLive(live, lettering) {
-    const { committed, tail } = live ? liveWorded(live, lettering) : { committed: "", tail: "" };
+    const { committed, tail, joined } = live ? liveWorded(live, lettering) : { committed: "", tail: "", joined: false };
     this.#live.hidden = live === null;
     this.#live.classList.toggle("wordless", !committed && !tail);
     this.#liveTime.textContent = live ? clockText(live.start) : "";
     this.#committed.textContent = committed;
-    this.#tail.textContent = committed && tail ? ` ${tail}` : tail;
+    this.#tail.textContent = committed && tail && !joined ? ` ${tail}` : tail;
   }
 
   #keepFresh() {

@@ -54,8 +54,20 @@ const written = (lines) => lines.map((line) => `${line}\n`).join("");
 /** @type {(line: string) => string} */
 const escaped = (line) => line.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-/** @type {(text: string) => number} characters as a reader counts them, nearly: code points */
-const length = (text) => [...text].length;
+const WIDE = new RegExp(
+  "[\\u1100-\\u115f\\u2329\\u232a\\u2e80-\\u303e\\u3041-\\ua4cf\\ua960-\\ua97c\\uac00-\\ud7a3\\uf900-\\ufaff\\ufe10-\\ufe19" +
+    "\\ufe30-\\ufe6b\\uff01-\\uff60\\uffe0-\\uffe6\\u{1f300}-\\u{1f64f}\\u{1f900}-\\u{1f9ff}\\u{20000}-\\u{3fffd}]",
+  "u",
+);
+
+/** @type {(character: string) => number} */
+const columnsOf = (character) => (/[\p{Mn}\p{Me}\p{Cf}]/u.test(character) ? 0 : WIDE.test(character) ? 2 : 1);
+
+/**
+ * How wide a text is shown: two columns for wide characters, none for marks (UAX 11, nearly).
+ * @type {(text: string) => number}
+ */
+const columns = (text) => [...text].reduce((sum, character) => sum + columnsOf(character), 0);
 
 /**
  * @param {number} milliseconds
@@ -78,7 +90,7 @@ export function cues(utterances) {
   const times = timed(groups.map((group) => [group[0].start, group[group.length - 1].end]));
   return groups.map((group, index) => {
     const [start, end] = times[index];
-    return { start, end, lines: wrapped(group.map(({ text }) => text)) };
+    return { start, end, lines: wrapped(group) };
   });
 }
 
@@ -97,20 +109,35 @@ function wordsOf({ text, start, end, words }) {
  * @param {Word} word
  * @returns {Word[]}
  */
-function divided({ text, start, end, confidence }) {
+function divided({ text, start, end, confidence, joined }) {
   const letters = [...text.trim().split(/\s+/u).join(" ")];
   const second = (end - start) / letters.length;
-  const parts = [];
-  for (let at = 0; at < letters.length; at += LINE_LENGTH) {
-    const stop = Math.min(at + LINE_LENGTH, letters.length);
-    parts.push({
-      text: letters.slice(at, stop).join(""),
-      start: start + at * second,
-      end: start + stop * second,
-      confidence,
-    });
-  }
-  return parts;
+  const places = cuts(letters);
+  return places.slice(0, -1).map((at, index) => ({
+    text: letters.slice(at, places[index + 1]).join(""),
+    start: start + at * second,
+    end: start + places[index + 1] * second,
+    confidence,
+    joined: index > 0 || joined,
+  }));
+}
+
+/**
+ * Where letters are cut so that no part is wider than a line; no mark is cut off its letter.
+ * @param {string[]} letters
+ */
+function cuts(letters) {
+  const places = [0];
+  let wide = 0;
+  letters.forEach((letter, place) => {
+    const width = columnsOf(letter);
+    if (wide && wide + width > LINE_LENGTH) {
+      places.push(place);
+      wide = 0;
+    }
+    wide += width;
+  });
+  return [...places, letters.length];
 }
 
 /**
@@ -156,41 +183,57 @@ function cheapest(words, stop, best) {
   let found = { cost: Infinity, start: stop - 1 };
   for (let start = stop - 1; start >= 0; start--) {
     const group = words.slice(start, stop);
-    const fits = filled(group.map(({ text }) => text), LINE_LENGTH).length <= LINES;
+    const fits = filled(group, LINE_LENGTH).length <= LINES;
     if (group.length > 1 && !(fits && group[group.length - 1].end - group[0].start <= LONGEST_SECONDS)) break;
-    const letters = group.reduce((sum, { text }) => sum + length(text) + 1, 0);
+    const letters = group.reduce((sum, { text, joined }) => sum + columns(text) + (joined ? 0 : 1), 0);
     const unfilled = 1 - letters / (LINE_LENGTH * LINES);
-    const cost = best[start].cost + 1 + unfilled ** 2 - worth;
+    const cost = best[start].cost + 1 + unfilled ** 2 - Math.max(worth, worthOf(words[stop - 1].text));
     if (cost <= found.cost) found = { cost, start };
   }
   return found;
 }
 
 /**
+ * What it is worth, in cues, to end a cue behind a word: sentence ends come first, then commas.
+ * @param {string} text
+ */
+function worthOf(text) {
+  if (/[.?!。？！]$/u.test(text)) return 0.95;
+  return /[,;:、，；：،]$/u.test(text) ? 0.4 : 0;
+}
+
+/**
  * The fewest lines that hold the words, as even as that allows.
- * @param {string[]} words
+ * @param {Word[]} words
  */
 function wrapped(words) {
   let lines = filled(words, LINE_LENGTH);
   for (let width = LINE_LENGTH - 1; width > 0; width--) {
     const narrower = filled(words, width);
-    if (narrower.length > lines.length || narrower.some((line) => length(line) > width)) break;
+    if (narrower.length > lines.length || narrower.some((line) => columns(line) > width)) break;
     lines = narrower;
   }
   return lines;
 }
 
 /**
- * @param {string[]} words
+ * @param {Word[]} words
  * @param {number} width
  */
 function filled(words, width) {
   /** @type {string[]} */
   const lines = [];
-  for (const word of words) {
-    const line = lines.at(-1);
-    if (line !== undefined && length(line) + 1 + length(word) <= width) lines[lines.length - 1] = `${line} ${word}`;
-    else lines.push(word);
+  let wide = 0;
+  for (const { text, joined } of words) {
+    const gap = joined ? "" : " ";
+    const own = columns(text);
+    if (lines.length && wide + gap.length + own <= width) {
+      lines[lines.length - 1] += gap + text;
+      wide += gap.length + own;
+    } else {
+      lines.push(text);
+      wide = own;
+    }
   }
   return lines;
 }

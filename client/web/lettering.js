@@ -46,13 +46,15 @@ function capitalized(text) {
 
 /**
  * The committed text and the tail of an utterance.
- * @param {{committed: string, tail: string}} live
+ * @param {import("./transcript.js").LiveWording} live
  * @param {boolean} english
+ * @returns {import("./transcript.js").LiveWording}
  */
-export function liveAsSentence({ committed, tail }, english) {
-  if (!hasOneCase(`${committed} ${tail}`)) return { committed, tail };
+export function liveAsSentence({ committed, tail, joined }, english) {
+  if (!hasOneCase(`${committed} ${tail}`)) return { committed, tail, joined };
   const [first, second] = [lowered(committed, english), lowered(tail, english)];
-  return first ? { committed: capitalized(first), tail: second } : { committed: first, tail: capitalized(second) };
+  if (!first) return { committed: first, tail: capitalized(second), joined };
+  return { committed: capitalized(first), tail: second, joined };
 }
 
 /**

@@ -15,7 +15,7 @@
  * @property {boolean} [edited] whether a person has corrected it
  * @property {number} [at] the time of day, in seconds since 1970, where that is what is shown
  * @typedef {Wording & Timing} Utterance
- * @typedef {{committed: string, tail: string}} LiveWording
+ * @typedef {{committed: string, tail: string, joined?: boolean}} LiveWording the tail joined without a space, or not
  * @typedef {LiveWording & {start: number, formatted?: LiveWording}} Live
  * @typedef {{at: number, seconds: number}} Gap where in the recording audio was missed, and how much
  * @typedef {object} Transcript
@@ -79,8 +79,8 @@ export function applied(transcript, event) {
  * @param {import("./javascript/index.js").Partial} partial
  * @returns {Live}
  */
-function liveOf(transcript, { committed, tail, start, words, formatted }) {
-  return { committed, tail, start: pageTime(transcript, words?.[0]?.start ?? start), formatted };
+function liveOf(transcript, { committed, tail, joined, start, words, formatted }) {
+  return { committed, tail, joined, start: pageTime(transcript, words?.[0]?.start ?? start), formatted };
 }
 
 /**

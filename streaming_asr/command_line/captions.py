@@ -32,6 +32,8 @@ class Captions:
 
     committed: str = ""
     tail: str = ""
+    gap: str = " "
+    """What stands between the two where both are."""
     start: float = 0.0
     speaking: bool = False
     position: float = 0.0
@@ -45,7 +47,8 @@ def after_event(captions: Captions, event: Event) -> Captions:
         case SpeechStarted(time=time, lag=lag):
             return replace(captions, committed="", tail="", start=time, speaking=True, lag=lag)
         case Partial(readable=readable, start=start, lag=lag):
-            return replace(captions, committed=readable.committed, tail=readable.tail, start=start, lag=lag)
+            gap = "" if readable.joined else " "
+            return replace(captions, committed=readable.committed, tail=readable.tail, gap=gap, start=start, lag=lag)
         case TurnEnding() | TurnResumed():
             return captions
         case Final(lag=lag):
@@ -94,7 +97,7 @@ def picture(captions: Captions, *, width: int, height: int) -> RenderableType:
 
 
 def _caption_text(captions: Captions) -> Text:
-    gap = " " if captions.committed and captions.tail else ""
+    gap = captions.gap if captions.committed and captions.tail else ""
     return Text.assemble((captions.committed, "bold"), gap, (captions.tail, "dim italic"))
 
 

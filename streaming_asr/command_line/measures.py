@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class _Utterance:
 
     def texts(self) -> list[list[str]]:
         """Everything shown, in order, as lists of words; the final is the last."""
-        return [*(partial.text.split() for _, partial in self.partials), self.final.text.split()]
+        return [*(_texts(partial) for _, partial in self.partials), _texts(self.final)]
 
 
 def measure(arrivals: Iterable[Arrival]) -> Measures:
@@ -131,9 +131,21 @@ def _only_grew(before: Sequence[str], after: Sequence[str]) -> bool:
     return len(before) == shared + 1 and len(after) > shared and after[shared].startswith(before[shared])
 
 
+def _texts(event: Partial | Final) -> list[str]:
+    """The words that were shown."""
+    return [word.text for word in event.words] or event.text.split()
+
+
+def _committed(partial: Partial) -> int:
+    """How many of its words stand."""
+    letters = len("".join(partial.committed.split()))
+    ends = accumulate(len(text) for text in _texts(partial))
+    return sum(end <= letters for end in ends)
+
+
 def _committed_revisions(utterance: _Utterance) -> int:
-    committed = [partial.committed.split() for _, partial in utterance.partials]
-    return sum(_removed(before, after) for before, after in pairwise([*committed, utterance.final.text.split()]))
+    committed = [_texts(partial)[: _committed(partial)] for _, partial in utterance.partials]
+    return sum(_removed(before, after) for before, after in pairwise([*committed, _texts(utterance.final)]))
 
 
 def _first_word(utterance: _Utterance) -> Iterable[float]:
@@ -144,7 +156,7 @@ def _first_word(utterance: _Utterance) -> Iterable[float]:
 
 def _commit_delays(utterance: _Utterance) -> Iterable[float]:
     standing = 0
-    shown = [(time, len(partial.committed.split())) for time, partial in utterance.partials]
+    shown = [(time, _committed(partial)) for time, partial in utterance.partials]
     for time, committed in [*shown, (utterance.final_time, len(utterance.final.words))]:
         for word in utterance.final.words[standing:committed]:
             yield time - word.end

@@ -15,7 +15,7 @@ from streaming_asr.decoding.language_model import (
 )
 from streaming_asr.decoding.language_model_files import load_language_model
 from streaming_asr.decoding.ngrams import Ngrams
-from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, Search
+from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, Search, text_of
 
 __all__ = [
     "DEFAULT_WEIGHT",
@@ -39,5 +39,6 @@ __all__ = [
     "load_language_model",
     "read_arpa",
     "spoken_frames",
+    "text_of",
     "word_confidence",
 ]

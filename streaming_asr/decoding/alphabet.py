@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from streaming_asr.errors import OptionError
+from streaming_asr.scripts import continues, stands_alone
+
+JOINED: Final = "\u2060"
+"""Before a word of a history that follows the word before it without a space: Unicode's word joiner."""
 
 _WORD_START: Final = "▁"
 _WORD_INSIDE: Final = "##"
@@ -28,6 +32,9 @@ class Alphabet:
     "" or a pad token is blank, or else "_"; " " is the delimiter, or else "|". A label that begins with "▁" or "##"
     makes it an alphabet of word pieces. "<unk>" is written "⁇"; other special tokens such as "<s>" stay labels like
     any other. If no label is blank, one is appended. Raises OptionError for duplicate or unusable labels.
+
+    `by_character` makes each character of a script without spaces (Chinese, Japanese, Thai), or each piece that begins
+    with one, a word of its own, which is joined to the word before it; pyctcdecode knows no such thing.
     """
 
     labels: tuple[str, ...]
@@ -41,9 +48,11 @@ class Alphabet:
     """Whether a label also ends its own word, as "▁⁇▁" does."""
     pieces: tuple[str, ...] = field(compare=False, repr=False)
     """What a label adds to the word that it begins."""
+    by_character: bool
+    """Whether some labels are words of their own; never so without labels of scripts without spaces."""
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._set(*_normalize(labels))
+    def __init__(self, labels: Sequence[str], *, by_character: bool = False) -> None:
+        self._set(*_normalize(labels), by_character=by_character)
 
     @classmethod
     def of_normalized(cls, labels: Sequence[str], *, is_bpe: bool) -> Self:
@@ -52,7 +61,7 @@ class Alphabet:
         alphabet._set(_checked(labels), is_bpe)
         return alphabet
 
-    def _set(self, normalized: tuple[str, ...], is_bpe: bool) -> None:
+    def _set(self, normalized: tuple[str, ...], is_bpe: bool, by_character: bool = False) -> None:
         if "" not in normalized:
             raise OptionError(f"none of the normalized labels is blank, which is '': {list(normalized)!r}")
         first = {label: index for index, label in reversed(list(enumerate(normalized)))}
@@ -64,7 +73,22 @@ class Alphabet:
         set_field(self, "symbols", tuple(first[label] for label in normalized))
         set_field(self, "opens", tuple(label[:1] == _WORD_START if is_bpe else label == " " for label in normalized))
         set_field(self, "closes", ends)
-        set_field(self, "pieces", tuple(_piece(label, is_bpe) for label in normalized))
+        pieces = tuple(_piece(label, is_bpe) for label in normalized)
+        set_field(self, "pieces", pieces)
+        set_field(self, "by_character", by_character and any(stands_alone(piece[0]) for piece in pieces if piece))
+
+    def begins(self, part: str, token: int) -> bool:
+        """With `by_character`, whether a label begins a word behind the letters of an unfinished one."""
+        piece = self.pieces[token]
+        if self.opens[token] or not piece or stands_alone(piece[0]):
+            return True
+        first = unmarked(part)[:1]
+        return first != "" and not continues(piece[0]) and (stands_alone(first) or first == _UNKNOWN)
+
+    def begun(self, part: str, token: int) -> str:
+        """With `by_character`, the word that a label begins behind an unfinished one: `JOINED` where no space is."""
+        piece = self.pieces[token]
+        return JOINED + piece if part and piece and not self.opens[token] else piece
 
     def dumps(self) -> str:
         """The normalized labels as JSON, as pyctcdecode writes them to `alphabet.json`."""
@@ -108,6 +132,11 @@ class Alphabet:
                 if reached[begin] and word[begin:end] in (inner if begin else inner | starts):
                     reached[end] = True
         return reached[-1]
+
+
+def unmarked(word: str) -> str:
+    """A word of a history without `JOINED`."""
+    return word.removeprefix(JOINED)
 
 
 def _checked(labels: Sequence[str]) -> tuple[str, ...]:

@@ -16,11 +16,11 @@ from typing import Any, Final, Self
 import numpy as np
 
 from streaming_asr.audio.samples import FloatArray
-from streaming_asr.decoding.alphabet import Alphabet
+from streaming_asr.decoding.alphabet import Alphabet, unmarked
 from streaming_asr.decoding.frames import check_log_probs, clip_log_probs, scan_frames
 from streaming_asr.decoding.hotwords import Hotwords
 from streaming_asr.decoding.language_model import LanguageModel
-from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput
+from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, text_of
 from streaming_asr.decoding.word_histories import (
     Hypothesis,
     Prefix,
@@ -175,7 +175,7 @@ class BeamSearch:
         """
         self._refuse_if_finished()
         stems = [ancestor(beam[1][0], len(words)) for beam in self._beams]
-        fitting = {stem for stem in set(stems) if stem is not None and words_of(stem, 0) == list(words)}
+        fitting = {stem for stem in set(stems) if stem and list(map(unmarked, words_of(stem, 0))) == list(words)}
         kept = [index for index, stem in enumerate(stems) if stem in fitting]
         if not kept:
             raise OptionError(f"no live beam begins with the complete words {list(words)!r}")
@@ -262,6 +262,8 @@ class BeamSearch:
             into = found.setdefault(symbol, {})
             if symbol == alphabet.blank:
                 self._extend_by_blank(symbol, score, into)
+            elif alphabet.by_character:
+                self._extend_by_character(symbol, score, into)
             elif alphabet.opens[symbol] or self._break_next:
                 self._start_words(symbol, score, into)
             else:
@@ -311,6 +313,23 @@ class BeamSearch:
                 start, end = begun
             else:
                 prefix = (prefix[0], prefix[1] + alphabet.labels[token])
+                start, end = frame if start < 0 else start, frame + 1
+            beam = (logit + score, prefix, token, frames, start, end)
+            found[prefix] = _merged(found[prefix], beam) if prefix in found else beam
+
+    def _extend_by_character(self, token: int, score: float, found: dict[Prefix, Hypothesis]) -> None:
+        """Extend every beam by a token that may begin a word for one and go on with the word of another."""
+        alphabet, frame = self.alphabet, self._frames
+        begun = (frame, frame + 1) if alphabet.pieces[token] else (-1, -1)
+        for logit, prefix, last, frames, start, end in self._beams:
+            if last == token:
+                end = frame + 1
+            elif alphabet.begins(prefix[1], token):
+                frames = (frames, start, end) if prefix[1] else frames
+                prefix = (self._tree.completed(prefix), alphabet.begun(prefix[1], token))
+                start, end = begun
+            else:
+                prefix = (prefix[0], prefix[1] + alphabet.pieces[token])
                 start, end = frame if start < 0 else start, frame + 1
             beam = (logit + score, prefix, token, frames, start, end)
             found[prefix] = _merged(found[prefix], beam) if prefix in found else beam
@@ -374,7 +393,7 @@ def _words(history: WordHistory, frames: WordFrames, skip: int) -> list[BeamWord
     words = []
     node: WordHistory | None = history
     while node is not None and node.depth > skip and frames is not None:
-        words.append(BeamWord(node.word, frames[1], frames[2]))
+        words.append(BeamWord.read(node.word, frames[1], frames[2]))
         frames, node = frames[0], node.parent
     return words[::-1]
 
@@ -385,8 +404,8 @@ def _as_beam(
     _, (history, part), _, frames, start, end = beam
     words = _words(history, frames, skip)
     if part and history.depth >= skip:
-        words.append(BeamWord(part, start, end))
-    text = " ".join(word.text for word in words)
+        words.append(BeamWord.read(part, start, end))
+    text = text_of(words)
     return Beam(
         text, tuple(words), score, logit_score, unfinished=bool(part) and not finished, language_model_state=state
     )

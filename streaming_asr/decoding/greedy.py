@@ -12,7 +12,7 @@ from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding.alphabet import Alphabet
 from streaming_asr.decoding.frames import check_log_probs, clip_log_probs
 from streaming_asr.decoding.hotwords import Hotwords
-from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput
+from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, text_of
 from streaming_asr.errors import OptionError, StreamClosedError
 
 
@@ -81,16 +81,22 @@ class GreedySearch:
         elif token == self._last:
             # The run began in an earlier push.
             self._end = end
-        elif alphabet.opens[token] or self._break_next:
+        elif self._begins(token):
             self._break_next = alphabet.closes[token]
             if self._part:
-                words.append(BeamWord(self._part, self._start, self._end))
-            self._part = alphabet.pieces[token]
-            self._start, self._end = (start, end) if alphabet.is_bpe else (-1, -1)
+                words.append(BeamWord.read(self._part, self._start, self._end))
+            self._part = alphabet.begun(self._part, token) if alphabet.by_character else alphabet.pieces[token]
+            self._start, self._end = (start, end) if alphabet.is_bpe or self._part else (-1, -1)
         else:
-            self._part += alphabet.labels[token]
+            self._part += alphabet.pieces[token] if alphabet.by_character else alphabet.labels[token]
             self._start, self._end = start if self._start < 0 else self._start, end
         self._last = token
+
+    def _begins(self, token: int) -> bool:
+        """Whether a token ends the word before it."""
+        if self.alphabet.by_character:
+            return self.alphabet.begins(self._part, token)
+        return self.alphabet.opens[token] or self._break_next
 
     def fork(self) -> Self:
         """A copy that goes its own way from here."""
@@ -129,10 +135,9 @@ class GreedySearch:
         return [self._beam(0)][:limit]
 
     def _beam(self, skip: int) -> Beam:
-        part = (BeamWord(self._part, self._start, self._end),) if self._part and len(self._words) >= skip else ()
+        part = (BeamWord.read(self._part, self._start, self._end),) if self._part and len(self._words) >= skip else ()
         words = self._words[skip:] + part
-        text = " ".join(word.text for word in words)
-        return Beam(text, words, self._score, self._score, unfinished=bool(self._part) and not self._finished)
+        return Beam(text_of(words), words, self._score, self._score, unfinished=bool(self._part) and not self._finished)
 
     def _refuse_if_finished(self) -> None:
         if self._finished:

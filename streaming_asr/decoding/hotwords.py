@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from streaming_asr.decoding.alphabet import Alphabet
+from streaming_asr.decoding.phrases import Phrases
 from streaming_asr.errors import OptionError
+from streaming_asr.scripts import stands_alone
 
 DEFAULT_WEIGHT: Final = 10.0
 """What one occurrence of a hotword adds to a beam's score, in natural logarithms, if nothing else is said."""
@@ -19,16 +21,18 @@ class Hotwords:
     Each word of a hotword earns its weight where it stands as a whole word, and while it is being spelled the share of
     its letters read so far, as in pyctcdecode. Where several hotwords begin alike, the one that gives most counts: with
     equal weights the shortest. A hotword is spelled in the case that the alphabet has. One that cannot be spelled is
-    left out as a whole and reported. Without an alphabet, hotwords are taken as they are.
+    left out as a whole and reported. Without an alphabet, hotwords are taken as they are. In an alphabet by character,
+    those with characters of scripts without spaces are found anywhere in a text.
 
     Attributes:
         taken: the hotwords in force, as they were given.
         unspellable: the hotwords left out, each with the characters that the alphabet lacks.
         weights: the weight of each single word, in the alphabet's spelling.
+        phrases: those that are found anywhere.
         uniform: the weight that all words share, or None.
     """
 
-    __slots__ = ("_prefixes", "taken", "uniform", "unspellable", "weights")
+    __slots__ = ("_prefixes", "phrases", "taken", "uniform", "unspellable", "weights")
 
     def __init__(self, hotwords: Mapping[str, float] | Iterable[str] | None, alphabet: Alphabet | None) -> None:
         asked = _as_weights(hotwords)
@@ -38,11 +42,15 @@ class Hotwords:
         self.unspellable: Final[Mapping[str, str]] = {
             phrase: _lacking(phrase, alphabet) for phrase, words in spelled.items() if alphabet and None in words
         }
-        weights: dict[str, float] = {}
+        found: dict[str, float] = {}
         for phrase in self.taken:
             for word in spelled[phrase]:
                 if word is not None:
-                    weights[word] = max(weights.get(word, asked[phrase]), asked[phrase], key=abs)
+                    found[word] = max(found.get(word, asked[phrase]), asked[phrase], key=abs)
+        by_character = alphabet is not None and alphabet.by_character
+        anywhere = {word for word in found if by_character and any(map(stands_alone, word))}
+        self.phrases: Final = Phrases({word: found[word] for word in anywhere})
+        weights = {word: weight for word, weight in found.items() if word not in anywhere}
         self.weights: Final[Mapping[str, float]] = weights
         self.uniform: Final = next(iter(weights.values())) if len(set(weights.values())) == 1 else None
         self._prefixes: Final = _prefixes(weights)
@@ -53,7 +61,7 @@ class Hotwords:
         return hotwords if isinstance(hotwords, Hotwords) else cls(hotwords, alphabet)
 
     def __bool__(self) -> bool:
-        return bool(self.weights)
+        return bool(self.weights) or bool(self.phrases)
 
     def partial(self, part: str) -> float | None:
         """What the letters of an unfinished word earn; None where no hotword begins with them."""

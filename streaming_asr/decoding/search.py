@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from streaming_asr.audio.samples import FloatArray
+from streaming_asr.decoding.alphabet import JOINED, unmarked
+from streaming_asr.scripts import joined_texts
 
 if TYPE_CHECKING:
     from streaming_asr.decoding.alphabet import Alphabet
@@ -15,11 +17,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BeamWord:
-    """One word and the frames from its first letter, `start_frame`, to behind its last letter, `end_frame`."""
+    """One word and the frames from its first letter, `start_frame`, to behind its last letter, `end_frame`.
+
+    `joined`: it follows the word before it without a space, as characters of scripts without spaces do.
+    """
 
     text: str
     start_frame: int
     end_frame: int
+    joined: bool = False
+
+    @classmethod
+    def read(cls, word: str, start_frame: int, end_frame: int) -> Self:
+        """A word of a history, which begins with `JOINED` if it is joined."""
+        return cls(unmarked(word), start_frame, end_frame, joined=word[:1] == JOINED)
+
+
+def text_of(words: Iterable[BeamWord]) -> str:
+    """Words as a text."""
+    return joined_texts((word.text, word.joined) for word in words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ from copy import copy
 from functools import reduce
 from typing import Any, Final, TypeAlias
 
+from streaming_asr.decoding.alphabet import unmarked
 from streaming_asr.decoding.hotwords import Hotwords
 from streaming_asr.decoding.language_model import LanguageModel
+from streaming_asr.decoding.phrases import NOTHING
 
 _NEW_BETWEEN_SWEEPS: Final = 1024
 """Histories that are made before those without beams are swept out."""
@@ -36,6 +38,7 @@ class WordHistory:
         "language_score",
         "last_words",
         "parent",
+        "phrases",
         "state",
         "word",
     )
@@ -59,6 +62,8 @@ class WordHistory:
         """Hotwords among the words since hotwords were last changed."""
         self.earlier_hotword_score = 0.0
         """The score of the hotwords among the words until then."""
+        self.phrases = NOTHING
+        """What the phrases among the words have earned since hotwords were last changed."""
         self.extra_score = 0.0
         """The scores of language model and hotwords together."""
 
@@ -140,7 +145,8 @@ class WordHistoryTree:
             history.last_words = (*parent.last_words, word)[-self._last_words :]
         if self.plain:
             return history
-        weight = self.hotwords.weights.get(word)
+        spoken = unmarked(word)
+        weight = self.hotwords.weights.get(spoken)
         history.hotword_count = parent.hotword_count + (weight is not None)
         history.earlier_hotword_score = parent.earlier_hotword_score
         if self.hotwords.uniform is not None:
@@ -149,9 +155,12 @@ class WordHistoryTree:
         else:
             history.hotword_score = parent.hotword_score + (weight or 0.0)
         if self._language_model is not None:
-            score, history.state = self._language_model.score(parent.state, word)
+            score, history.state = self._language_model.score(parent.state, spoken)
             history.language_score = parent.language_score + score
         history.extra_score = history.language_score + history.hotword_score
+        if self.hotwords.phrases:
+            history.phrases = self.hotwords.phrases.after(parent.phrases, spoken)
+            history.extra_score += history.phrases.score
         return history
 
     def sweep(self, live: set[WordHistory]) -> None:
@@ -174,9 +183,18 @@ class WordHistoryTree:
         if self.plain:
             return [beam[0] for beam in beams]
         parts = self._part_scores
+        if self.hotwords.phrases:
+            extra = self._extra_score
+            return [logit + extra(prefix) for logit, prefix, _, _, _, _ in beams]
         if self._language_model is None:
             return [logit + prefix[0].extra_score + parts[prefix[1]] for logit, prefix, _, _, _, _ in beams]
         return [logit + (prefix[0].extra_score + parts[prefix[1]]) for logit, prefix, _, _, _, _ in beams]
+
+    def _extra_score(self, prefix: Prefix) -> float:
+        """Bonuses with those of phrases, which may go on into the unfinished word."""
+        history, part = prefix
+        gain = self.hotwords.phrases.gain(history.phrases, unmarked(part))
+        return history.extra_score + self._part_scores[part] + gain
 
     def final_totals(self, beams: list[Hypothesis]) -> list[float]:
         """What beams are ordered by at the end of their sentence."""
@@ -193,11 +211,12 @@ class WordHistoryTree:
         return self._language_model.score(history.state, word)[1]
 
     def _final_extra_score(self, prefix: Prefix) -> float:
-        hotword_score = self.completed(prefix).hotword_score
+        completed = self.completed(prefix)
+        hotword_score = completed.hotword_score + completed.phrases.earned
         if self._language_model is None:
             return hotword_score
         history, word = prefix
-        return (history.language_score + self._language_model.score_last(history.state, word)) + hotword_score
+        return (history.language_score + self._language_model.score_last(history.state, unmarked(word))) + hotword_score
 
 
 class _PartScores(dict[str, float]):
@@ -209,9 +228,10 @@ class _PartScores(dict[str, float]):
         self._hotwords = hotwords
 
     def __missing__(self, part: str) -> float:
-        score = self._hotwords.partial(part)
+        spoken = unmarked(part)
+        score = self._hotwords.partial(spoken)
         if score is None:
-            score = 0.0 if self._language_model is None else self._language_model.score_partial(part)
+            score = 0.0 if self._language_model is None else self._language_model.score_partial(spoken)
         if len(self) >= _PART_SCORES:
             self.clear()
             self[""] = 0.0
@@ -223,8 +243,9 @@ def _regrown(base: WordHistory) -> WordHistory:
     """The same words for another tree, with what they earned, where hotwords are counted from 0 again."""
     root = WordHistory(base.parent, base.word, base.depth, base.state)
     root.last_words = base.last_words
-    root.language_score, root.extra_score = base.language_score, base.extra_score
-    root.earlier_hotword_score = root.hotword_score = base.hotword_score
+    root.language_score = base.language_score
+    root.extra_score = base.extra_score - base.phrases.promised
+    root.earlier_hotword_score = root.hotword_score = base.hotword_score + base.phrases.earned
     return root
 
 

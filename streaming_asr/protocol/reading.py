@@ -243,6 +243,7 @@ def _read_partial(fields: Fields) -> Partial:
         end=fields.number("end"),
         lag=fields.number("lag"),
         formatted=_read_formatted(fields),
+        joined=fields.boolean("joined", False),
     )
 
 
@@ -269,12 +270,18 @@ def _read_formatted(fields: Fields) -> Formatted | None:
     if "formatted" not in fields:
         return None
     inner = Fields(fields.take("formatted"), "formatted")
-    return Formatted(inner.text("committed"), inner.text("tail"), _read_words(inner))
+    return Formatted(inner.text("committed"), inner.text("tail"), _read_words(inner), inner.boolean("joined", False))
 
 
 def _read_words(fields: Fields) -> tuple[Word, ...]:
     return tuple(
-        Word(entry.text("text"), entry.number("start"), entry.number("end"), entry.number("confidence"))
+        Word(
+            entry.text("text"),
+            entry.number("start"),
+            entry.number("end"),
+            entry.number("confidence"),
+            entry.boolean("joined", False),
+        )
         for entry in fields.objects("words")
     )
 

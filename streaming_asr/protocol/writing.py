@@ -165,6 +165,7 @@ def _partial_fields(partial: Partial) -> dict[str, Any]:
         "start": _exact(partial.start),
         "end": _exact(partial.end),
         "lag": _exact(partial.lag),
+        **_joined_field(partial.joined),
         **_words_field(partial.words),
         **_formatted_field(partial.formatted),
     }
@@ -204,8 +205,12 @@ def _final_fields(final: Final) -> dict[str, Any]:
 def _formatted_field(formatted: Formatted | None) -> dict[str, Any]:
     if formatted is None:
         return {}
-    texts = {"committed": formatted.committed, "tail": formatted.tail}
+    texts = {"committed": formatted.committed, "tail": formatted.tail, **_joined_field(formatted.joined)}
     return {"formatted": {**texts, **_words_field(formatted.words)}}
+
+
+def _joined_field(joined: bool) -> dict[str, bool]:
+    return {"joined": True} if joined else {}
 
 
 def _words_field(words: tuple[Word, ...]) -> dict[str, Any]:
@@ -218,6 +223,7 @@ def _words_field(words: tuple[Word, ...]) -> dict[str, Any]:
                 "start": _exact(word.start),
                 "end": _exact(word.end),
                 "confidence": _exact(word.confidence),
+                **_joined_field(word.joined),
             }
             for word in words
         ]

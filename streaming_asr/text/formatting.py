@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from streaming_asr.errors import OptionError
-from streaming_asr.events import Formatted, Word
+from streaming_asr.events import Formatted, Word, text_of
 from streaming_asr.text import english_numbers
 from streaming_asr.text.features import pause_class
 from streaming_asr.text.model import Judgement, Mark, Reading, State, TextModel
@@ -113,12 +113,14 @@ class Formatter:
             standing += 1
         tail = [piece.word for piece in pieces[standing:]]
         self._stand(words, pieces[:standing])
-        return Formatted(_text(self._done), _text(tail), (*self._done, *tail))
+        return Formatted(
+            text_of(self._done), text_of(tail), (*self._done, *tail), bool(self._done and tail) and tail[0].joined
+        )
 
     def finish(self, words: Sequence[Word], silence: float | None) -> Formatted:
         """The words of an utterance that is over, behind which it was silent for so many seconds, if that is known."""
         self._stand(words, self._pieces(words, len(words), silence, over=True))
-        formatted = Formatted(_text(self._done), "", tuple(self._done))
+        formatted = Formatted(text_of(self._done), "", tuple(self._done))
         self._done, self._fixed = [], 0
         return formatted
 
@@ -258,8 +260,4 @@ def _with_mark(text: str, mark: Mark) -> str:
 def _joined(words: Sequence[Word], text: str) -> Word:
     """Words as one: from the beginning of the first to the end of the last, with the mean of their confidences."""
     confidence = sum(word.confidence for word in words) / len(words)
-    return Word(text, words[0].start, words[-1].end, confidence)
-
-
-def _text(words: Sequence[Word]) -> str:
-    return " ".join(word.text for word in words)
+    return Word(text, words[0].start, words[-1].end, confidence, words[0].joined)

@@ -46,6 +46,12 @@ def test_committed_text_and_tail_stand_in_one_line_with_the_time_before_them() -
     assert lines[0] == "   0:03.2  good morning and thank"
 
 
+def test_scripts_without_spaces_get_none_between_the_two() -> None:
+    joined = Partial(0, "东京", "大学", (), 1.0, 2.0, 0.3, joined=True)
+    for event, shown in ((joined, "东京大学"), (partial("so it", "is"), "so it is")):
+        assert shown in rendered(picture(after_event(Captions(), event), width=60, height=10))[0]
+
+
 def test_committed_text_is_firm_and_the_tail_dim() -> None:
     line = rendered(picture(Captions("firm", "soft"), width=60, height=10), colours=True)[0]
     assert "\x1b[1mfirm" in line

@@ -6,13 +6,14 @@ import random
 import re
 import typing
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from streaming_asr import exports
-from streaming_asr.events import Alternative, Final, Word
+from streaming_asr.events import Alternative, Final, Word, text_of
 from streaming_asr.protocol import close_is_resumable
 from streaming_asr.protocol.states import TRANSITIONS, Side, State, transition
 from tests.web.browsers import launched
@@ -72,11 +73,11 @@ def some_finals(rng: random.Random) -> list[Final]:
     for number in range(rng.randint(0, 6)):
         words = []
         for _ in range(rng.randint(1, 40)):
-            text = "".join(rng.choice("abcé<&>日") for _ in range(rng.choice((1, 3, 5, 8, 12, 60))))
+            text = "".join(rng.choice("abcé<&>日한กี,。") for _ in range(rng.choice((1, 3, 5, 8, 12, 60))))
             start = time = time + rng.choice((0.0, 0.02, 0.3, 0.6, 2.0))
             time += rng.randint(1, 60) / 50
-            words.append(Word(text, start, time, 1.0))
-        text = " ".join(word.text for word in words)
+            words.append(Word(text, start, time, 1.0, rng.random() < 0.2))
+        text = text_of(words)
         kept = tuple(words) if rng.random() < 0.9 else ()
         best = Alternative(text, 0.0, kept)
         finals.append(Final(number, text, kept, words[0].start, time, 1.0, (best,), "silence", 0.0))
@@ -84,7 +85,7 @@ def some_finals(rng: random.Random) -> list[Final]:
 
 
 def as_utterance(final: Final) -> dict[str, Any]:
-    words = [{"text": word.text, "start": word.start, "end": word.end, "confidence": 1.0} for word in final.words]
+    words = [asdict(word) for word in final.words]
     return {"text": final.text, "start": final.start, "end": final.end, "words": words}
 
 

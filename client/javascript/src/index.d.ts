@@ -7,6 +7,8 @@ export interface Word {
   start: number;
   end: number;
   confidence: number;
+  /** It follows the word before it without a space: in scripts that have none a word is a character. */
+  joined?: boolean;
 }
 
 export type EndReason = "silence" | "no_words" | "maximum_length" | "finalize" | "finish";
@@ -35,6 +37,8 @@ export interface SpeechStarted {
 export interface Formatted {
   committed: string;
   tail: string;
+  /** The tail follows without a space. */
+  joined?: boolean;
   words?: Word[];
 }
 
@@ -47,6 +51,8 @@ export interface Partial {
   start: number;
   end: number;
   lag: number;
+  /** The tail follows without a space, as in scripts that have none. */
+  joined?: boolean;
   words?: Word[];
   /** Where the server has a text model for the language. */
   formatted?: Formatted;
@@ -271,7 +277,7 @@ export interface ViewState {
 
 /** `line` numbers what was said in the view, `at` is the time of day in seconds since 1970. */
 export type ViewFinal = Pick<Final, "text" | "start" | "end" | "formatted"> & { type: "final"; line: number; at: number };
-export type ViewPartial = Pick<Partial, "committed" | "tail" | "start" | "end" | "formatted"> & { type: "partial" };
+export type ViewPartial = Pick<Partial, "committed" | "tail" | "joined" | "start" | "end" | "formatted"> & { type: "partial" };
 export type ViewEvent = ViewState | ViewPartial | ViewFinal | { type: "speech_ended" };
 
 /** The model's name, and the codes of the languages that a stream may ask for. */

@@ -198,7 +198,7 @@ class Views:
 
 
 def _partial(event: Partial) -> dict[str, Any]:
-    texts = {"type": "partial", "committed": event.committed, "tail": event.tail}
+    texts = {"type": "partial", "committed": event.committed, "tail": event.tail, **_joined(event.joined)}
     return {**texts, "start": event.start, "end": event.end, **_formatted(event.formatted)}
 
 
@@ -208,4 +208,11 @@ def _final(event: Final) -> dict[str, Any]:
 
 
 def _formatted(formatted: Formatted | None) -> dict[str, Any]:
-    return {} if formatted is None else {"formatted": {"committed": formatted.committed, "tail": formatted.tail}}
+    if formatted is None:
+        return {}
+    texts = {"committed": formatted.committed, "tail": formatted.tail, **_joined(formatted.joined)}
+    return {"formatted": texts}
+
+
+def _joined(joined: bool) -> dict[str, bool]:
+    return {"joined": True} if joined else {}

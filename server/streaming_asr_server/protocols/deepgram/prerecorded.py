@@ -15,7 +15,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, Response
 
 from streaming_asr.errors import AudioError, OptionError
-from streaming_asr.events import Alternative, Final, Word
+from streaming_asr.events import Alternative, Final, Word, text_of
 from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr.text import FormatOptions
 from streaming_asr_server.access.admission import Refusal
@@ -169,7 +169,7 @@ def _utterance(final: Final, channel: int) -> dict[str, Any]:
 
 def _paragraphs(words: Sequence[Word]) -> dict[str, Any]:
     paragraphs = _joined(_sentences(words))
-    texts = [" ".join(_text(sentence) for sentence in paragraph) for paragraph in paragraphs]
+    texts = [" ".join(text_of(sentence) for sentence in paragraph) for paragraph in paragraphs]
     return {
         "transcript": "\n" + "\n\n".join(texts) if texts else "",
         "paragraphs": [_paragraph(paragraph) for paragraph in paragraphs],
@@ -178,7 +178,7 @@ def _paragraphs(words: Sequence[Word]) -> dict[str, Any]:
 
 def _paragraph(sentences: Sequence[Sequence[Word]]) -> dict[str, Any]:
     return {
-        "sentences": [{"text": _text(sentence), **_span(sentence)} for sentence in sentences],
+        "sentences": [{"text": text_of(sentence), **_span(sentence)} for sentence in sentences],
         "num_words": sum(len(sentence) for sentence in sentences),
         **_span([word for sentence in sentences for word in sentence]),
     }
@@ -207,10 +207,6 @@ def _joined(sentences: Sequence[list[Word]]) -> list[list[list[Word]]]:
 
 def _pause(before: Word, behind: Word) -> bool:
     return behind.start - before.end >= _PARAGRAPH_PAUSE_SECONDS
-
-
-def _text(sentence: Sequence[Word]) -> str:
-    return " ".join(word.text for word in sentence)
 
 
 def _span(words: Sequence[Word]) -> dict[str, float]:
