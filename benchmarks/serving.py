@@ -36,17 +36,23 @@ PACKET = SAMPLE_RATE // 25
 LIMIT = 0.3
 """Seconds of delay at p95 that live captions bear."""
 
-SERVER = (
-    "from streaming_asr_server.command import run_server; from streaming_asr_server.settings import read_settings; "
-)
-SERVER += "import os; run_server(read_settings({}, environment=os.environ))"
-SCRIPTED = (
-    "from streaming_asr_server.application import create_application; from streaming_asr_server.running import run; "
-    "from streaming_asr_server.recognition.scripted import ScriptedRecognition; "
-    "from streaming_asr_server.service import Service; from streaming_asr_server.settings import read_settings; "
-    "import os; settings = read_settings({}, environment=os.environ); "
-    "service = Service(settings, load=ScriptedRecognition); run(create_application(service), service, settings)"
-)
+PROGRAM = """
+import os
+from benchmarks.isolation import watched
+from streaming_asr_server.application import create_application
+from streaming_asr_server.loading import load_recognition
+from streaming_asr_server.recognition.scripted import ScriptedRecognition
+from streaming_asr_server.running import freeze_loaded, run
+from streaming_asr_server.service import Service
+from streaming_asr_server.settings import read_settings
+from streaming_asr_server.sessions.decoding import load_codecs
+load_codecs()
+settings = read_settings({}, environment=os.environ)
+service = Service(settings, load=lambda: LOAD, announce=freeze_loaded)
+run(watched(create_application(service)), service, settings)
+"""
+SERVER = PROGRAM.replace("LOAD", "load_recognition(settings)")
+SCRIPTED = PROGRAM.replace("LOAD", "ScriptedRecognition()")
 """A server without a model: what is measured is everything else."""
 
 
@@ -305,7 +311,7 @@ async def run(options: argparse.Namespace) -> None:
             async def others() -> list[float]:
                 return (await live_streams(server.url, recording, options.others, options.seconds)).lags
 
-            await measure_isolation(server, server.wyoming_port, others, dense_seconds=options.dense_seconds)
+            await measure_isolation(server, others, dense_seconds=options.dense_seconds)
             return
         await measure_load(server, recording, options)
         await measure_waits(server, recording, options)

@@ -139,18 +139,18 @@ def run_server(settings: Settings) -> None:
     from streaming_asr_server.access.authentication import ApiKeys
     from streaming_asr_server.application import create_application
     from streaming_asr_server.loading import load_recognition
-    from streaming_asr_server.running import run
+    from streaming_asr_server.running import freeze_loaded, run
     from streaming_asr_server.service import Service
 
     logs.configure(settings.log_level)
     keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
+
+    def announce() -> None:
+        freeze_loaded()
+        typer.echo(f"Live captions: {page}", err=settings.wyoming_stdio)
+
     page = f"{'https' if settings.tls_cert else 'http'}://{_shown_host(settings.host)}:{settings.port}/"
-    service = Service(
-        settings,
-        load=lambda: load_recognition(settings),
-        keys=keys,
-        announce=lambda: typer.echo(f"Live captions: {page}", err=settings.wyoming_stdio),
-    )
+    service = Service(settings, load=lambda: load_recognition(settings), keys=keys, announce=announce)
     logger.info("loading", extra={"page": page, "keys": keys is not None})
     run(create_application(service), service, settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from streaming_asr_server.recognition.interface import Recognition
+from streaming_asr_server.sessions.decoding import load_codecs
 from streaming_asr_server.settings import Settings
 
 _EMBEDDED_NAME: Final = "english"
@@ -18,6 +19,7 @@ def load_recognition(settings: Settings) -> Recognition:
     from streaming_asr.recognizer import Recognizer
     from streaming_asr_server.recognition.model import ModelRecognition
 
+    load_codecs()
     gate = GateOptions(detector=settings.detector)
     detector_for(gate)  # what is not installed is told before a model is loaded
     if settings.threads is not None:

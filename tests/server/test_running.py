@@ -102,3 +102,17 @@ async def test_a_client_is_told_at_once_that_the_server_is_about_to_stop() -> No
         assert (await client.receive("final"))["text"] == "w17 w18"
         await client.receive("finished")
     await asyncio.wait_for(process.wait(), 15)
+
+
+def test_what_would_hold_up_the_first_streams_is_done_before_them() -> None:
+    """Imports of codecs, and the garbage collector's look at everything that is loaded."""
+    program = """
+import gc, sys
+from streaming_asr_server.running import freeze_loaded
+from streaming_asr_server.sessions.decoding import load_codecs
+load_codecs()
+freeze_loaded()
+print("av" in sys.modules, "soxr" in sys.modules, gc.get_freeze_count() > 10 * len(gc.get_objects()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "True"]

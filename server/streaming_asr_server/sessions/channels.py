@@ -84,7 +84,7 @@ class ChannelStreams:
         return seconds(samples)
 
     async def push(self, piece: bytes, channel: int | None) -> AsyncGenerator[ChannelEvents, None]:
-        """Decode and recognize a piece, at most half a second at a time. Raises AudioError."""
+        """Decode and recognize a piece, less than a second at a time. Raises AudioError."""
         async with aclosing(self._decoder.decode(piece, channel)) as decoded:
             async for samples in decoded:
                 yield await self._recognize(samples)

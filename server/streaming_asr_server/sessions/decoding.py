@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Final, TypeAlias, TypeVar
+
+import numpy as np
 
 from streaming_asr.audio.encodings import BYTES_PER_SAMPLE, HEADER_BYTES, container_name
-from streaming_asr.audio.input import AudioInput, InputEncoding
+from streaming_asr.audio.input import LONGEST_PIECE, AudioInput, InputEncoding
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
-from streaming_asr.errors import AudioError, StreamClosedError
+from streaming_asr.errors import AudioError, MissingExtraError, StreamClosedError
 
 MAXIMUM_CHANNELS: Final = 8
 
 _RAW_PIECE_SECONDS: Final = 0.5
 _CODED_PIECE_BYTES: Final = 4 * 1024
+
+T = TypeVar("T")
 
 ChannelSamples: TypeAlias = Mapping[int, Samples]
 """Samples at 16 kHz by channel, each of shape (samples,)."""
@@ -57,6 +64,11 @@ class AudioFormat:
         return round(_RAW_PIECE_SECONDS * self.sample_rate) * self.channels * BYTES_PER_SAMPLE[self.encoding]
 
 
+_DECODING: Final = ThreadPoolExecutor(1, "audio decoding")
+"""One thread for coded audio of all sessions: more would take the interpreter from the event loop, and streams that
+decode to very much audio would get as many turns as there are of them."""
+
+
 class AudioDecoder:
     """Decodes the audio of one session in small steps; what may take long is done on a thread.
 
@@ -81,14 +93,14 @@ class AudioDecoder:
         return None if channels is None else min(channels, MAXIMUM_CHANNELS)
 
     async def decode(self, piece: bytes, channel: int | None = None) -> AsyncGenerator[ChannelSamples, None]:
-        """What a piece completes, at most half a second at a time. Raises AudioError."""
+        """What a piece completes, less than a second at a time. Raises AudioError."""
         source = self._mixed if channel is None else self._source_of(channel)
         try:
             if source.cheap:
                 yield self._by_channel(source.input.push(piece), channel)
                 return
             steps = source.steps(piece)
-            while (samples := await asyncio.to_thread(_next_samples, steps)) is not None:
+            while (samples := await _on_thread(partial(_next_samples, steps))) is not None:
                 yield self._by_channel(samples, channel)
         except StreamClosedError as error:
             raise AudioError("the audio cannot be decoded any more") from error
@@ -103,7 +115,7 @@ class AudioDecoder:
         """The rest. Raises AudioError."""
         if self._named:
             return {number: source.input.finish() for number, source in self._named.items()}
-        return self._by_channel(await asyncio.to_thread(self._mixed.input.finish), None)
+        return self._by_channel(await _on_thread(self._mixed.input.finish), None)
 
     def _source_of(self, channel: int) -> _Source:
         if channel not in self._named:
@@ -116,6 +128,14 @@ class AudioDecoder:
         if not self._audio.separate:
             return {0: samples}
         return {number: samples[:, number].copy() for number in range(min(samples.shape[1], MAXIMUM_CHANNELS))}
+
+
+def load_codecs() -> None:
+    """Import what decodes coded audio, as far as it is installed: the first stream of its kind would hold up others."""
+    with suppress(MissingExtraError):
+        AudioInput(encoding="opus")
+    with suppress(MissingExtraError):
+        AudioInput(sample_rate=2 * SAMPLE_RATE)
 
 
 class _Source:
@@ -143,6 +163,19 @@ class _Source:
         return self.input.pieces(piece)
 
 
+async def _on_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_DECODING, work)
+
+
 def _next_samples(steps: Iterator[Samples]) -> Samples | None:
-    """The next samples that are not nothing; None behind the last."""
-    return next((samples for samples in steps if len(samples)), None)
+    """The next half second, or little more, or what the bytes hold of it; None behind the last."""
+    pieces: list[Samples] = []
+    length = 0
+    for samples in steps:
+        pieces.append(samples)
+        length += len(samples)
+        if length >= LONGEST_PIECE:
+            break
+    if not length:
+        return None
+    return np.concatenate([samples for samples in pieces if len(samples)])

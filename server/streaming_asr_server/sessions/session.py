@@ -216,7 +216,7 @@ class ServerSession:
                 yield self._told(item)
 
     async def _audio_steps(self, piece: AudioPiece) -> AsyncGenerator[Outcome, None]:
-        """Decode and recognize a piece, half a second at a time; the last outcome completes its messages."""
+        """Decode and recognize a piece, less than a second at a time; the last outcome completes its messages."""
         rejected = None
         self._inbox.note_decoded(size=len(piece.data))
         try:
