@@ -86,6 +86,16 @@ def serve(
     webhook_secret: Annotated[
         str | None, typer.Option(help="Key of the webhook's signature; better in the environment.")
     ] = None,
+    cluster: Annotated[bool | None, typer.Option(help="Run in Ray Serve, on as many machines as it has.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="Copies of the server in a cluster (1).")] = None,
+    max_replicas: Annotated[
+        int | None, typer.Option(help="The most copies, added as streams come; as many as replicas.")
+    ] = None,
+    replica_cpus: Annotated[float | None, typer.Option(help="Cores of each copy (1).")] = None,
+    replica_gpus: Annotated[float | None, typer.Option(help="GPUs of each copy, or a part of one (0).")] = None,
+    ahead_bytes: Annotated[
+        int | None, typer.Option(help="Most bytes of a stream that may wait in a cluster (32 MiB).")
+    ] = None,
 ) -> None:
     """Serve live recognition over websockets, and the caption page at /.
 
@@ -96,7 +106,10 @@ def serve(
     settings = read_settings(given, environment=os.environ, file=config)
     for problem in unknown_variables(os.environ):
         typer.echo(f"streaming-asr: {problem}", err=True)
-    run_server(settings)
+    if settings.cluster:
+        serve_cluster(settings)
+    else:
+        run_server(settings)
 
 
 def create_key(
@@ -153,6 +166,21 @@ def run_server(settings: Settings) -> None:
     service = Service(settings, load=lambda: load_recognition(settings), keys=keys, announce=announce)
     logger.info("loading", extra={"page": page, "keys": keys is not None})
     run(create_application(service), service, settings)
+
+
+def serve_cluster(settings: Settings) -> None:
+    """Run copies of the server in Ray Serve until a signal comes. Raises MissingExtraError, OptionError."""
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("streaming-asr serve --cluster", "cluster") from error
+    logger.debug("ray %s", ray.__version__)
+    from streaming_asr_server import logs
+    from streaming_asr_server.cluster import run_cluster
+
+    logs.configure(settings.log_level)
+    page = f"{'https' if settings.tls_cert else 'http'}://{_shown_host(settings.host)}:{settings.port}/"
+    run_cluster(settings, announce=lambda: typer.echo(f"Live captions: {page}"))
 
 
 def _shown_host(host: str) -> str:

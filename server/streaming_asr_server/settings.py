@@ -64,6 +64,12 @@ class Settings:
     twilio_url: str | None = None
     webhook_url: str | None = None
     webhook_secret: str | None = field(default=None, repr=False)
+    cluster: bool = False
+    replicas: int = 1
+    max_replicas: int | None = None
+    replica_cpus: float = 1.0
+    replica_gpus: float = 0.0
+    ahead_bytes: int = 32 << 20
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
@@ -84,6 +90,8 @@ class Settings:
             raise OptionError("wyoming_zeroconf announces wyoming_port; give that too")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise OptionError("tls_cert and tls_key belong together; give both or neither")
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise OptionError(f"max_replicas is {self.max_replicas}; it must be at least replicas, {self.replicas}")
 
 
 _POSITIVE: Final = (
@@ -97,6 +105,10 @@ _POSITIVE: Final = (
         "stream_seconds",
         "stall_seconds",
         "write_seconds",
+        "replicas",
+        "max_replicas",
+        "replica_cpus",
+        "ahead_bytes",
     ),
     *("ping_seconds", "token_seconds", "inbox_seconds", "message_bytes", "upload_bytes"),
 )

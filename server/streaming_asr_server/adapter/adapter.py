@@ -36,6 +36,7 @@ _FAILURES: Final[Mapping[ErrorCode, FailureKind]] = {
     "bad_audio": "audio",
     "out_of_order": "request",
     "too_big": "request",
+    "too_fast": "limit",
     "start_timeout": "idle",
     "idle": "idle",
     "slow_reader": "limit",

@@ -196,6 +196,7 @@ def test_every_error_of_a_session_has_a_meaning() -> None:
         "too_long": "limit",
         "minutes_used_up": "limit",
         "slow_reader": "limit",
+        "too_fast": "limit",
         "bad_option": "request",
         "bad_audio": "audio",
         "going_away": "shutdown",
