@@ -219,7 +219,7 @@ class Connection:
         elif self._session is None:
             raise ProtocolError("out_of_order", "there is no open stream for this message")
         else:
-            await self._session.take(message)
+            await self._session.take(message, listener=self._listener)
 
     async def _open(self, wanted: OpenSession) -> None:
         """Open or resume the session; nothing can come between what was missed and what comes from now on."""

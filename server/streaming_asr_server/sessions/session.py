@@ -106,11 +106,17 @@ class ServerSession:
         """The endpoint rules in force, with those that nobody chose."""
         return self._streams.endpoint
 
-    async def take(self, message: SessionMessage) -> None:
-        """Take in a message; waits while too much waits. Cancelled, it has taken what `received` counts."""
+    async def take(self, message: SessionMessage, *, listener: Listener | None = None) -> None:
+        """Take in a message; waits while too much waits. Cancelled, it has taken what `received` counts.
+
+        Of a `listener` that was superseded nothing is taken: the one that came after it was told what `received`
+        counted then, and sends everything from there.
+        """
         pieces = self._pieces(message) if isinstance(message, PushAudio) else [message]
         for piece in pieces:
             await self._inbox.room()
+            if listener is not None and listener is not self._listener:
+                return
             if isinstance(piece, AudioPiece) and self._frame_bytes is not None:
                 self.received += len(piece.data) // self._frame_bytes
             self._inbox.put(piece)

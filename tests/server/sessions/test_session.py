@@ -176,3 +176,22 @@ async def test_what_decodes_to_more_than_a_stream_may_hold_ends_in_an_error() ->
     error = listener.outcomes[-1].error
     assert error is not None
     assert (error.code, listener.outcomes[-1].position < 11) == ("too_long", True)
+
+
+async def test_nothing_is_taken_of_a_connection_that_was_superseded() -> None:
+    """Its reader may wait for room while the client has come back, and sends the same audio again."""
+    recognition = ScriptedRecognition(delay=0.05)
+    async with sessions(recognition, rules=SessionRules(inbox_seconds=0.5)) as store:
+        session = store.open(OpenSession(Start()), owner="me", meter=IdleMeter()).session
+        old, new = Listener(), Listener()
+        session.attach(old)
+        reading = asyncio.create_task(session.take(PushAudio(pcm(*[17] * 100)), listener=old))
+        await until(lambda: session.received > 0)
+        assert not reading.done()
+        session.attach(new)
+        told = session.received
+        await asyncio.wait_for(reading, 10)
+        await session.take(PushAudio(pcm(18)), listener=old)
+        assert session.received == told
+        await session.take(PushAudio(pcm(18)), listener=new)
+        assert session.received == told + 1_600
