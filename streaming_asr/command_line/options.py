@@ -44,7 +44,7 @@ class ModelOptions:
     ] = None
     language: Annotated[
         str | None,
-        typer.Option(metavar="CODE", help="Language of a multilingual checkpoint (MMS: fra).", rich_help_panel=MODEL),
+        typer.Option(metavar="CODE", help="What is spoken: fr, pt-BR, or as MMS names it.", rich_help_panel=MODEL),
     ] = None
     revision: Annotated[
         str | None, typer.Option(metavar="REV", help="Branch, tag or commit on the hub.", rich_help_panel=MODEL)

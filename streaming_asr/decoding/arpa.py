@@ -1,17 +1,20 @@
-r"""ARPA files: `\data\` with a count per order, a section `\n-grams:` for each, and `\end\`.
+r"""ARPA files: `\data\` with a count per order, a section `\n-grams:` for each, and `\end\`; gzipped or not.
 
-Format: https://www.speech.sri.com/projects/srilm/manpages/ngram-format.5.html
+Format: https://www.speech.sri.com/projects/srilm/manpages/ngram-format.5.html; what stands before
+`\data\` is a comment.
 """
 
 from __future__ import annotations
 
+import gzip
 import math
+import zlib
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 import numpy as np
 
@@ -20,12 +23,16 @@ from streaming_asr.errors import CheckpointError
 
 _DATA: Final = "\\data\\"
 _END: Final = "\\end\\"
+_GZIP: Final = b"\x1f\x8b"
+_BOM: Final = b"\xef\xbb\xbf"
+_COMMENT: Final = 65_536
+"""The most bytes that a comment may have before `\\data\\`."""
 
 
 def is_arpa(path: Path) -> bool:
     """Whether a file begins as an ARPA file does, whatever its name."""
     with _opened(path) as file:
-        return file.read(4096).lstrip().startswith(_DATA.encode())
+        return any(_is(line, _DATA) for line in file.read(_COMMENT).splitlines())
 
 
 def read_arpa(path: Path) -> Ngrams:
@@ -47,18 +54,24 @@ def read_arpa_contexts(path: Path) -> list[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as file:
-            yield file
-    except (OSError, ValueError) as error:
+            packed = file.read(len(_GZIP)) == _GZIP
+            file.seek(0)
+            if not packed:
+                yield file
+                return
+            with gzip.open(file) as unpacked:
+                yield unpacked
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise CheckpointError(f"{path} is not an ARPA file that can be read: {error}") from error
 
 
 class _Reader:
     """One pass over the lines of a file, as bytes: only ASCII's white space parts words."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._lines = enumerate(file, start=1)
         self._numbers: dict[str, int] = {}
 
@@ -78,7 +91,8 @@ class _Reader:
 
     def _counts(self) -> list[int]:
         r"""The numbers below `\data\`, up to the empty line behind them."""
-        self._expect(_DATA)
+        if not any(_is(line, _DATA) for _, line in self._lines):
+            raise ValueError(f"it has no line '{_DATA}'")
         counts: list[int] = []
         for number, line in self._lines:
             if not line.strip():
@@ -120,10 +134,14 @@ class _Reader:
         """Skip empty lines up to this one."""
         for number, line in self._lines:
             if line.strip():
-                if line.strip() == mark.encode():
+                if _is(line, mark):
                     return
                 raise ValueError(f"line {number} is {_shown(line)}; it must be '{mark}'")
         raise ValueError(f"it ends before '{mark}'")
+
+
+def _is(line: bytes, mark: str) -> bool:
+    return line.removeprefix(_BOM).strip() == mark.encode()
 
 
 def _text(piece: bytes) -> str:

@@ -215,6 +215,15 @@ class KenNgrams:
         return self._model.BaseScore(state, word, behind), behind
 
 
+def kenlm_installed() -> bool:
+    """Whether KenLM can be asked."""
+    try:
+        _kenlm()
+    except MissingExtraError:
+        return False
+    return True
+
+
 def _kenlm() -> Any:
     try:
         import kenlm

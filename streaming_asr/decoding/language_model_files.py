@@ -17,6 +17,7 @@ from streaming_asr.decoding.language_model import (
     LanguageModelOptions,
     NgramLanguageModel,
     Vocabulary,
+    kenlm_installed,
 )
 from streaming_asr.decoding.ngrams import SUFFIX, Ngrams
 from streaming_asr.errors import CheckpointError, MissingExtraError
@@ -27,7 +28,8 @@ FOLDER: Final = "language_model"
 ATTRIBUTES: Final = "attrs.json"
 UNIGRAMS: Final = "unigrams.txt"
 
-_MODEL_SUFFIXES: Final = (SUFFIX, ".arpa", ".bin", ".binary", ".klm")
+_ARPAS: Final = (".arpa", ".arpa.gz")
+_BINARIES: Final = (".bin", ".binary", ".klm")
 
 _logger = logging.getLogger(__name__)
 
@@ -48,10 +50,11 @@ def load_language_model(
 
     `path` is a folder as `Wav2Vec2ProcessorWithLM` saves it, the `language_model` folder inside one, an ARPA file, a
     file of `Ngrams.save` or a KenLM binary. Only the last needs kenlm; where it is installed it reads ARPA files too,
-    large ones faster. Known words come from `unigrams` (a text file, one word per line), the folder or the model; a
-    KenLM binary alone cannot tell them. What is None is taken from the folder's attrs.json, else from pyctcdecode's
-    defaults. If the alphabet has only capitals and the model's words have none (or the other way round), words are
-    turned into the model's case and a log line says so; `case` says it outright. `encoding` is that of the words' file.
+    large ones faster. Of an ARPA file and a binary of it in one folder, the binary is read if it can be. Known words
+    come from `unigrams` (a text file, one word per line), the folder or the model; a KenLM binary alone cannot tell
+    them. What is None is taken from the folder's attrs.json, else from pyctcdecode's defaults. If the alphabet has only
+    capitals and the model's words have none (or the other way round), words are turned into the model's case and a log
+    line says so; `case` says it outright. `encoding` is that of the words' file.
 
     Raises MissingExtraError for a KenLM binary without kenlm, CheckpointError for files that are missing or unreadable.
     """
@@ -76,6 +79,8 @@ def load_language_model(
 @dataclass(frozen=True, slots=True)
 class _Files:
     model: Path
+    arpa: Path | None
+    """The ARPA file beside a binary: it lists the words."""
     unigrams: Path | None
     options: LanguageModelOptions
 
@@ -86,7 +91,8 @@ def read_ngrams(path: Path) -> Ngrams | KenNgrams:
         return Ngrams.read(path)
     try:
         return KenNgrams.read(path)
-    except MissingExtraError:
+    except (MissingExtraError, CheckpointError):
+        # KenLM refuses ARPA files that hold single words only, and some that begin with a comment.
         if not is_arpa(path):
             raise
         return read_arpa(path)
@@ -94,17 +100,28 @@ def read_ngrams(path: Path) -> Ngrams | KenNgrams:
 
 def _find(path: Path) -> _Files:
     if path.is_file():
-        return _Files(path, None, LanguageModelOptions())
+        return _Files(path, None, None, LanguageModelOptions())
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not folder.is_dir():
         kinds = "a folder, an ARPA file, an .npz file or a KenLM binary"
         raise CheckpointError(f"there is no language model at {path}; give {kinds}")
-    models = sorted(file for file in folder.iterdir() if file.suffix in _MODEL_SUFFIXES)
-    if len(models) != 1:
-        found = ", ".join(file.name for file in models) or "none"
-        raise CheckpointError(f"{folder} must hold one file {' or '.join(_MODEL_SUFFIXES)}; found: {found}")
+    own, arpas, binaries = (_only(folder, suffixes) for suffixes in ((SUFFIX,), _ARPAS, _BINARIES))
+    model = own or ((binaries or arpas) if kenlm_installed() else arpas or binaries)
+    if model is None:
+        suffixes = " or ".join((SUFFIX, *_ARPAS, *_BINARIES))
+        raise CheckpointError(f"{folder} must hold a file {suffixes}; found: none")
     unigrams = folder / UNIGRAMS
-    return _Files(models[0], unigrams if unigrams.is_file() else None, _read_options(folder / ATTRIBUTES))
+    options = _read_options(folder / ATTRIBUTES)
+    return _Files(model, arpas, unigrams if unigrams.is_file() else None, options)
+
+
+def _only(folder: Path, suffixes: tuple[str, ...]) -> Path | None:
+    """The one file of a kind, or None; raises CheckpointError where there are several."""
+    found = sorted(file for file in folder.iterdir() if file.name.endswith(suffixes) and not file.name.startswith("."))
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise CheckpointError(f"{folder} must hold one file {' or '.join(suffixes)}; found: {names}")
+    return found[0] if found else None
 
 
 def _read_options(path: Path) -> LanguageModelOptions:
@@ -131,7 +148,8 @@ def _read_words(
             raise CheckpointError(f"the words of the language model cannot be read from {listed}: {error}") from error
     if isinstance(ngrams, Ngrams):
         return ngrams.words
-    return read_arpa_words(files.model) if is_arpa(files.model) else None
+    listing = files.model if is_arpa(files.model) else files.arpa
+    return None if listing is None else read_arpa_words(listing)
 
 
 def _choose_case(vocabulary: Vocabulary, alphabet: Alphabet, path: Path) -> Case:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,9 @@ def test_an_arpa_file_is_read_with_its_quirks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", r"it ends before '\\data\\'"),
-        ("hello\n", r"line 1 is 'hello'; it must be '\\data\\'"),
+        ("", r"it has no line '\\data\\'"),
+        ("hello\n", r"it has no line '\\data\\'"),
+        ("\\data\\\nngram 1=2\n\n\\2-grams:\n", r"line 4 is '.+2-grams:'; it must be '\\1-grams:'"),
         ("\\data\\\n\n", "it counts no n-grams"),
         ("\\data\\\nngram 2=1\n", "line 2 is 'ngram 2=1'; it must be 'ngram 1=NUMBER'"),
         ("\\data\\\nngram 1=3\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 a b c\n", "line 7 has 4 fields; a 1-gram has 2 or 3"),
@@ -65,3 +67,30 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     for read in (is_arpa, read_arpa, read_arpa_words):
         with pytest.raises(CheckpointError, match=r"nowhere\.arpa is not an ARPA file that can be read"):
             read(tmp_path / "nowhere.arpa")
+
+
+SMALL = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-0.5 ab\n\n\\end\\\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SMALL.encode(),
+        b"\xef\xbb\xbf" + SMALL.encode(),
+        b"\xef\xbb\xbf# made by hand\nand described here\n" + SMALL.encode(),
+        gzip.compress(SMALL.encode()),
+        gzip.compress(b"# packed\n" + SMALL.encode()),
+    ],
+)
+def test_marks_comments_and_gzip_are_read(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.arpa"
+    path.write_bytes(content)
+    assert is_arpa(path)
+    assert read_arpa(path).words == read_arpa_words(path) == ["ab"]
+
+
+def test_a_gzip_file_that_breaks_off_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.arpa.gz"
+    path.write_bytes(gzip.compress(SMALL.encode())[:-20])
+    with pytest.raises(CheckpointError, match=r"a\.arpa\.gz is not an ARPA file that can be read: "):
+        read_arpa(path)

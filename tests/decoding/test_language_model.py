@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import sys
@@ -167,6 +168,48 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, write_arpa: WriteAr
         load_language_model(folder, LOWER)
     with pytest.raises(CheckpointError, match="words of the language model cannot be read"):
         load_language_model(write_arpa(tmp_path / "a.arpa", ["bad"]), LOWER, unigrams=tmp_path / "none.txt")
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"made by hand\n\n"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_model_of_single_words_is_read_whatever_stands_before_it(tmp_path: Path, before: bytes, packed: bool) -> None:
+    text = "\\data\\\nngram 1=4\n\n\\1-grams:\n-2 <unk>\n-1 <s>\n-1 </s>\n-0.5 cab\n\n\\end\\\n"
+    content = before + text.encode()
+    path = tmp_path / "words.arpa"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    model = load_language_model(path, LOWER)
+    assert model.vocabulary is not None
+    assert model.vocabulary.words == ["cab"]
+    assert best(LOWER, model, rows("cab", "ccb", LOWER)) == "cab"
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("beside", ["words.binary", "words.npz"])
+def test_an_arpa_file_may_lie_beside_its_binary(
+    tmp_path: Path, write_arpa: WriteArpa, reader: str, beside: str
+) -> None:
+    arpa = write_arpa(tmp_path / "words.arpa", ["cab", "bad"])
+    binary = tmp_path / beside
+    if beside.endswith(".npz"):
+        read_arpa(arpa).save(binary)
+    else:
+        binary.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0")
+    if reader == "kenlm" and beside == "words.binary":
+        with pytest.raises(CheckpointError, match=r"words\.binary is not a language model that KenLM can read"):
+            load_language_model(tmp_path, LOWER)
+        return
+    model = load_language_model(tmp_path, LOWER)
+    assert model.file == (arpa if beside == "words.binary" else binary)
+    assert model.vocabulary is not None
+    assert model.vocabulary.words == ["bad", "cab"]
+
+
+def test_several_files_of_one_kind_are_named(tmp_path: Path, write_arpa: WriteArpa) -> None:
+    for name in ("one.arpa", "two.arpa"):
+        write_arpa(tmp_path / name, ["cab"])
+    with pytest.raises(CheckpointError, match=r"must hold one file \.arpa or \.arpa\.gz; found: one\.arpa, two\.arpa"):
+        load_language_model(tmp_path, LOWER)
 
 
 def test_a_kenlm_binary_without_kenlm_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
