@@ -76,17 +76,18 @@ async def recognize(
     formatted: FormatOptions | None = None,
     audio: AudioFormat | None = None,
     channel: int | None = None,
+    track: int | str | None = None,
 ) -> AsyncGenerator[Recognized, None]:
     """Run a recording through a stream of its own, as fast as it goes, until the client has `gone`.
 
-    `audio` says what it is, where it is no file but raw samples; `channel` is the one to recognize, None their mean.
-    Raises AudioError, OptionError, ProtocolError; no error names a path of this machine.
+    `audio` says what it is, where it is no file but raw samples; `channel` is the one to recognize, None their mean,
+    and `track` the audio track of a film, None its default. Raises AudioError, OptionError, ProtocolError; no error names a path of this machine.
     """
     stream = service.recognition.open(start, formatted=formatted)
     position = 0
     async with AsyncExitStack() as stack:
         stack.callback(stream.close)
-        source = await asyncio.to_thread(_open, recording, audio, channel)
+        source = await asyncio.to_thread(_open, recording, audio, channel, track)
         stack.callback(source.close)
         pieces = iter(source)
         while (samples := await asyncio.to_thread(_next_samples, pieces)) is not None:
@@ -111,15 +112,15 @@ def _next_samples(pieces: Iterator[Frames]) -> Samples | None:
     return None if piece is None else piece[:, 0]
 
 
-async def channels_of(recording: Recording, audio: AudioFormat) -> int:
-    """How many channels a recording has. Raises AudioError."""
-    return await asyncio.to_thread(_channels_of, recording, audio)
+async def channels_of(recording: Recording, audio: AudioFormat | None, *, track: int | str | None = None) -> int:
+    """How many channels a recording, or one audio track of it, has. Raises AudioError."""
+    return await asyncio.to_thread(_channels_of, recording, audio, track)
 
 
-def _channels_of(recording: Recording, audio: AudioFormat) -> int:
-    if _is_raw(recording, audio):
+def _channels_of(recording: Recording, audio: AudioFormat | None, track: int | str | None) -> int:
+    if audio is not None and _is_raw(recording, audio):
         return audio.channels
-    with FileSource(recording.path, name=recording.name) as source:
+    with FileSource(recording.path, name=recording.name, track=track) as source:
         return source.file_channels
 
 
@@ -150,10 +151,12 @@ class _Raw:
         self._file.close()
 
 
-def _open(recording: Recording, audio: AudioFormat | None, channel: int | None) -> FileSource | _Raw:
+def _open(
+    recording: Recording, audio: AudioFormat | None, channel: int | None, track: int | str | None
+) -> FileSource | _Raw:
     if audio is not None and _is_raw(recording, audio):
         return _Raw(recording.path, audio, channel)
-    return FileSource(recording.path, piece_ms=_PIECE_MS, channel=channel, name=recording.name)
+    return FileSource(recording.path, piece_ms=_PIECE_MS, channel=channel, track=track, name=recording.name)
 
 
 def _check_length(length: float, service: Service) -> None:

@@ -22,16 +22,18 @@ from streaming_asr.events import Event, Final, Partial
 from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr.transcript import Transcript
 from streaming_asr_server.access.admission import Refusal
-from streaming_asr_server.adapter.recordings import Recognized, Recording, on_disk, recognize
+from streaming_asr_server.adapter.recordings import Recognized, Recording, channels_of, on_disk, recognize
 from streaming_asr_server.connection.serving import caller, check_origin
 from streaming_asr_server.protocols.openai.route import denial
-from streaming_asr_server.service import Service
+from streaming_asr_server.service import KeyMeter, Service
 
 ResponseFormat: TypeAlias = Literal["json", "verbose_json", "text", "srt", "vtt"]
 
 _GRANULARITIES: typing.Final = ("word", "segment")
 _MAXIMUM_FIELDS: typing.Final = 32
 _READ_BYTES: typing.Final = 1 << 20
+_MAXIMUM_CHANNELS: typing.Final = 20
+"""As many as Deepgram's interface takes: each is a pass over the recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,10 @@ class Options:
     language: str | None
     words: bool
     stream: bool
+    track: int | str | None = None
+    """The audio track of a film, by number or language; a field of our own."""
+    channel: int | Literal["each"] | None = None
+    """The channel to hear, or each by itself; a field of our own."""
 
 
 async def transcribe(service: Service, request: Request) -> Response:
@@ -63,16 +69,37 @@ async def _answer(service: Service, request: Request) -> Response:
         options = _options(form)
         start = Start(language=options.language, partials=options.stream)
         meter, gone = service.meter(principal), request.is_disconnected
-        pieces = recognize(service, recording, start, meter=meter, gone=gone)
+        if options.channel == "each":
+            return await _each_channel(service, request, recording, start, options, meter)
+        heard = {"channel": options.channel, "track": options.track}
+        pieces = recognize(service, recording, start, meter=meter, gone=gone, **heard)
         await stack.enter_async_context(aclosing(pieces))
         # What cannot be recognized shall be an error of HTTP, also where the answer comes in pieces.
         first = await anext(pieces)
         if options.stream:
             return EventStream(_deltas(first, pieces), stack.pop_all())
         transcript = await _transcript(first, pieces)
-        languages = service.recognition.languages
-        language = options.language or (languages[0] if len(languages) == 1 else "")
-        return _response(transcript, options, language)
+        return _response(transcript, options, _language(service, options))
+
+
+def _language(service: Service, options: Options) -> str:
+    """What was asked for, else the model's."""
+    languages = service.recognition.languages
+    return options.language or (languages[0] if len(languages) == 1 else "")
+
+
+async def _each_channel(
+    service: Service, request: Request, recording: Recording, start: Start, options: Options, meter: KeyMeter
+) -> Response:
+    """What each channel says by itself, and all together in the order of time."""
+    transcripts = []
+    count = min(await channels_of(recording, None, track=options.track), _MAXIMUM_CHANNELS)
+    for channel in range(max(count, 1)):
+        heard = {"channel": channel, "track": options.track}
+        pieces = recognize(service, recording, start, meter=meter, gone=request.is_disconnected, **heard)
+        async with aclosing(pieces):
+            transcripts.append(await _transcript(await anext(pieces), pieces))
+    return JSONResponse(_by_channel(transcripts, options, _language(service, options)))
 
 
 async def _upload(request: Request, limit: int, stack: AsyncExitStack) -> tuple[FormData, Recording]:
@@ -118,7 +145,25 @@ def _options(form: FormData) -> Options:
     if stream and response_format not in ("json", "text"):
         raise OptionError(f"response_format is {response_format!r}; with stream it must be json or text")
     language = str(form.get("language") or "") or None
-    return Options(cast(ResponseFormat, response_format), language, "word" in _granularities(form), stream)
+    words = "word" in _granularities(form)
+    channel = _channel(form)
+    if channel == "each" and (stream or response_format not in ("json", "verbose_json")):
+        raise OptionError("channel is 'each'; response_format must be json or verbose_json then, without stream")
+    return Options(cast(ResponseFormat, response_format), language, words, stream, _track(form), channel)
+
+
+def _track(form: FormData) -> int | str | None:
+    track = str(form.get("track") or "") or None
+    return int(track) if track is not None and track.isdecimal() else track
+
+
+def _channel(form: FormData) -> int | Literal["each"] | None:
+    channel = str(form.get("channel") or "")
+    if channel == "each" or not channel:
+        return "each" if channel else None
+    if not channel.isdecimal():
+        raise OptionError(f"channel is {channel!r:.60}; it must be a number from 0, or 'each'")
+    return int(channel)
 
 
 def _granularities(form: FormData) -> list[str]:
@@ -230,6 +275,19 @@ def _response(transcript: Transcript, options: Options, language: str) -> Respon
             return PlainTextResponse(transcript.srt())
         case "vtt":
             return PlainTextResponse(transcript.vtt(), media_type="text/vtt")
+
+
+def _by_channel(transcripts: Sequence[Transcript], options: Options, language: str) -> dict[str, Any]:
+    said = [(final, channel) for channel, one in enumerate(transcripts) for final in one.utterances]
+    said.sort(key=lambda entry: entry[0].start)
+    whole = Transcript(tuple(final for final, _ in said), duration=max(one.duration for one in transcripts))
+    channels = [{"channel": channel, "text": one.formatted} for channel, one in enumerate(transcripts)]
+    if options.response_format == "json":
+        return {"text": whole.formatted, "channels": channels, "usage": _usage(whole.duration)}
+    verbose = _verbose(whole, language, words=options.words)
+    for segment, (_, channel) in zip(verbose["segments"], said, strict=True):
+        segment["channel"] = channel
+    return {**verbose, "channels": channels}
 
 
 def _verbose(transcript: Transcript, language: str, *, words: bool) -> dict[str, Any]:

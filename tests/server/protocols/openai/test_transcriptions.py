@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import soundfile
 from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
@@ -16,6 +17,7 @@ from streaming_asr_server.local import local_server
 from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.settings import Settings
 
+from tests.audio.recordings import coded
 from tests.server.speaking import until
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +74,10 @@ async def test_flac_is_as_good_as_wav() -> None:
         ({"response_format": "xml"}, "response_format is 'xml'"),
         ({"language": "fr"}, "language is 'fr'"),
         ({"stream": "true", "response_format": "srt"}, "with stream it must be json or text"),
+        ({"channel": "left"}, "channel is 'left'; it must be a number from 0, or 'each'"),
+        ({"channel": "1"}, "channel is 1; it must be from 0 to 0"),
+        ({"channel": "each", "response_format": "srt"}, "response_format must be json or verbose_json then"),
+        ({"track": "3"}, "no audio track 3"),
         ({"timestamp_granularities[]": "letter"}, "timestamp_granularities[] is 'letter'; it must be of word, segment"),
     ],
 )
@@ -177,3 +183,33 @@ async def test_an_upload_over_the_limit_is_refused_whatever_its_header_says(tmp_
 async def test_a_recording_over_the_length_of_a_stream_is_refused() -> None:
     answer = await post({}, Settings(stream_seconds=0.5))
     assert answer.status_code == 400
+
+
+def two_channels() -> bytes:
+    file = io.BytesIO()
+    left, right = tone_words([0, 17, 0, 0, 0, 0, 0]), tone_words([0, 0, 0, 0, 19, 19, 0])
+    soundfile.write(file, np.column_stack([left, right]), 16_000, format="WAV")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("channel", "text"), [("0", "w17"), ("1", "w19 w19")])
+async def test_one_channel_can_be_chosen(channel: str, text: str) -> None:
+    assert (await post({"channel": channel}, file=two_channels())).json()["text"] == text
+
+
+async def test_each_channel_is_heard_by_itself() -> None:
+    answer = (await post({"channel": "each"}, file=two_channels())).json()
+    assert answer["channels"] == [{"channel": 0, "text": "w17"}, {"channel": 1, "text": "w19 w19"}]
+    assert answer["text"] == "w17 w19 w19"
+    verbose = (await post({"channel": "each", "response_format": "verbose_json"}, file=two_channels())).json()
+    assert [(segment["channel"], segment["text"]) for segment in verbose["segments"]] == [(0, "w17"), (1, "w19 w19")]
+
+
+async def test_a_track_of_a_film_can_be_chosen() -> None:
+    pytest.importorskip("av")
+    tracks = [("deu", True), ("eng", False)]
+    film = coded([tone_words([0, 170, 0, 0]), tone_words([0] * 9)], "matroska", "pcm_s16le", rate=16_000, tracks=tracks)
+    texts = [(await post({"track": track}, file=film)).json()["text"] for track in ("", "0", "eng")]
+    assert texts == ["w170", "w170", ""]
+    said = (await post({"track": "fra"}, file=film)).json()["error"]["message"]
+    assert "no audio track fra; its audio tracks are 0 (deu), 1 (eng)" in said
