@@ -11,6 +11,7 @@ import numpy as np
 
 from streaming_asr.audio.conversion import Conversion
 from streaming_asr.audio.encodings import Frames
+from streaming_asr.audio.joined import JoinedReader, Part, movie_parts
 from streaming_asr.audio.readers import AvReader, Reader, StreamReader, is_read_here
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples, seconds
 from streaming_asr.errors import AudioError, OptionError
@@ -220,6 +221,9 @@ def _open_file(file: BinaryIO, track: int | str | None) -> Reader:
     file.seek(0)
     if not head:
         raise AudioError("it is empty")
+    if head[4:8] == b"ftyp" and len(parts := movie_parts(file)) > 1:
+        pieces = [Part(file, start, stop) for start, stop in parts]
+        return JoinedReader(pieces, lambda part: AvReader(part, live=False, track=track))
     if track is not None or not is_read_here(head):
         return AvReader(file, live=False, track=track)
     try:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def read_arpa_contexts(path: Path) -> list[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     try:
         with path.open("rb") as file:
             packed = file.read(len(_GZIP)) == _GZIP
@@ -71,7 +71,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 class _Reader:
     """One pass over the lines of a file, as bytes: only ASCII's white space parts words."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: BinaryIO | gzip.GzipFile) -> None:
         self._lines = enumerate(file, start=1)
         self._numbers: dict[str, int] = {}
 

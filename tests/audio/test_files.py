@@ -77,6 +77,23 @@ def test_files_that_were_put_together_are_both_read(
     assert heard(content, piped=piped) == close_to(WHOLE)
 
 
+@pytest.mark.parametrize("container", ["mp4", "ipod", "mov"])
+def test_mp4_files_that_were_put_together_are_both_read(container: str) -> None:
+    first, second = (coded([one], container, "aac") for one in CODED)
+    changed = coded([tone(FIRST, 1, 24_000)], container, "aac", rate=24_000, layout="stereo")
+    source = opened(first + second + changed)
+    assert source.duration == pytest.approx(3.0, abs=0.2)
+    assert spans(np.concatenate(list(source))) == close_to([*WHOLE, (FIRST, 2.0, 3.0)])
+    assert source.notes == []
+
+
+def test_a_part_of_an_mp4_file_that_cannot_be_read_is_told_and_the_others_are_heard() -> None:
+    first, second = (coded([one], "mp4", "aac") for one in CODED)
+    source = opened(first + second.replace(b"moov", b"junk") + second)
+    assert spans(np.concatenate(list(source))) == close_to(WHOLE)
+    assert source.notes == ["damaged: a packet, at 1.0 s, cannot be decoded"]
+
+
 @either_way
 @pytest.mark.parametrize(("container", "codec"), [("matroska", "aac"), ("mp4", "aac"), ("mpegts", "aac")])
 def test_sound_that_begins_late_and_holes_move_what_follows(container: str, codec: str, piped: bool) -> None:

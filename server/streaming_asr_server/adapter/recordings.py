@@ -81,7 +81,8 @@ async def recognize(
     """Run a recording through a stream of its own, as fast as it goes, until the client has `gone`.
 
     `audio` says what it is, where it is no file but raw samples; `channel` is the one to recognize, None their mean,
-    and `track` the audio track of a film, None its default. Raises AudioError, OptionError, ProtocolError; no error names a path of this machine.
+    and `track` the audio track of a film, None its default. Raises AudioError, OptionError, ProtocolError; no error
+    names a path of this machine.
     """
     stream = service.recognition.open(start, formatted=formatted)
     position = 0

@@ -71,8 +71,9 @@ async def _answer(service: Service, request: Request) -> Response:
         meter, gone = service.meter(principal), request.is_disconnected
         if options.channel == "each":
             return await _each_channel(service, request, recording, start, options, meter)
-        heard = {"channel": options.channel, "track": options.track}
-        pieces = recognize(service, recording, start, meter=meter, gone=gone, **heard)
+        pieces = recognize(
+            service, recording, start, meter=meter, gone=gone, channel=options.channel, track=options.track
+        )
         await stack.enter_async_context(aclosing(pieces))
         # What cannot be recognized shall be an error of HTTP, also where the answer comes in pieces.
         first = await anext(pieces)
@@ -95,8 +96,8 @@ async def _each_channel(
     transcripts = []
     count = min(await channels_of(recording, None, track=options.track), _MAXIMUM_CHANNELS)
     for channel in range(max(count, 1)):
-        heard = {"channel": channel, "track": options.track}
-        pieces = recognize(service, recording, start, meter=meter, gone=request.is_disconnected, **heard)
+        gone, track = request.is_disconnected, options.track
+        pieces = recognize(service, recording, start, meter=meter, gone=gone, channel=channel, track=track)
         async with aclosing(pieces):
             transcripts.append(await _transcript(await anext(pieces), pieces))
     return JSONResponse(_by_channel(transcripts, options, _language(service, options)))
