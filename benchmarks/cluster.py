@@ -128,6 +128,8 @@ async def measure_flood(name: str, url: str, processes: Callable[[], Sequence[in
                     sent += 1 << 18
                     most = max(most, usage(processes()).memory)
                 ended = "taken"
+                await asyncio.wait_for(client.wait_closed(), 20)
+                ended = f"closed with {client.close_code}"
             except ConnectionClosed as error:
                 ended = f"closed with {error.rcvd.code if error.rcvd else None}"
         client.transport.abort()

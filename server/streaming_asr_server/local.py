@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streaming_asr_server.access.authentication import ApiKeys
+from streaming_asr_server.access.ledger.interface import Ledger
+from streaming_asr_server.access.ledger.memory import MemoryLedger
 from streaming_asr_server.application import create_application
 from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.running import DrainingServer, uvicorn_config
@@ -42,10 +45,12 @@ async def local_server(
     *,
     keys: ApiKeys | None = None,
     web: Path | None = None,
+    ledger: Ledger | None = None,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[LocalServer]:
     """Run a server until the context ends; it is ready when the context begins."""
     settings = replace(settings or Settings(), host="127.0.0.1", port=0)
-    service = Service(settings, load=load, keys=keys)
+    service = Service(settings, load=load, keys=keys, ledger=ledger or MemoryLedger(), now=now)
     config = uvicorn_config(create_application(service, web=web), settings)
     server = DrainingServer(config, service, grace_seconds=settings.grace_seconds)
     config.load()
