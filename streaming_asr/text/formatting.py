@@ -79,13 +79,28 @@ class _Piece:
     decided: bool
 
 
-@dataclass(frozen=True, slots=True)
 class _Read:
-    """A word as it was read, so that it need not be read again while nothing before it changes."""
+    """A word as it was read and judged, so that neither is done again while nothing that it looks at changes."""
 
-    text: str
-    pause: int
-    reading: Reading
+    __slots__ = ("_asked", "_judgement", "pause", "reading", "text")
+
+    def __init__(self, text: str, pause: int, reading: Reading) -> None:
+        self.text: Final = text
+        self.pause: Final = pause
+        self.reading: Final = reading
+        self._asked: tuple[_Read | None, int] | None = None
+        self._judgement: Judgement | None = None
+
+    def judge(self, model: TextModel, later: _Read | None, number: int) -> Judgement:
+        """With the word that was read `number` words later, or without one with the class `number` of pause behind."""
+        if self._judgement is None or self._asked != (later, number):
+            self._asked = (later, number)
+            self._judgement = (
+                model.judge(self.reading, pause=number)
+                if later is None
+                else model.judge(self.reading, later.reading, number)
+            )
+        return self._judgement
 
 
 class Formatter:
@@ -128,8 +143,7 @@ class Formatter:
         """The probability that a sentence is complete with the last word, behind which it was silent for so long."""
         if len(words) <= self._fixed:
             return 0.0
-        reading = self._readings(words)[-1]
-        return self._model.judge(reading, pause=_pause(silence)).completeness
+        return self._model.judge(self._readings(words)[-1].reading, pause=_pause(silence)).completeness
 
     def _stand(self, words: Sequence[Word], pieces: Sequence[_Piece]) -> None:
         """Let pieces stand, and forget what was read for them but the state behind."""
@@ -146,8 +160,8 @@ class Formatter:
 
     # What the model says.
 
-    def _readings(self, words: Sequence[Word]) -> list[Reading]:
-        """What was read at each word that does not stand yet; only what is new or changed is read."""
+    def _readings(self, words: Sequence[Word]) -> list[_Read]:
+        """Each word that does not stand yet as it was read; only what is new or changed is read."""
         state, end = self._state, self._end
         read: list[_Read] = []
         known = True
@@ -158,27 +172,22 @@ class Formatter:
             read.append(old if old is not None and known else _Read(text, pause, self._model.read(state, text, pause)))
             state, end = read[-1].reading.state, word.end
         self._read = read
-        return [one.reading for one in read]
+        return read
 
     def _judged(self, words: Sequence[Word], committed: int, silence: float | None, over: bool) -> list[_Judged]:
-        fresh = words[self._fixed :]
         if not self._options.punctuate:
             return [
                 _Judged(word.text, "", None, stands := over or place < committed, stands)
-                for place, word in enumerate(fresh, start=self._fixed)
+                for place, word in enumerate(words[self._fixed :], start=self._fixed)
             ]
-        readings = self._readings(words)
+        read = self._readings(words)
         judged = []
-        for place, (word, reading) in enumerate(zip(fresh, readings, strict=True)):
-            ahead = min(self._lookahead, len(readings) - 1 - place)
-            known = _pause(silence) if place == len(readings) - 1 else self._read[place + 1].pause
-            judgement = (
-                self._model.judge(reading, readings[place + ahead], ahead)
-                if ahead
-                else self._model.judge(reading, pause=known)
-            )
+        for place, word in enumerate(read):
+            ahead = min(self._lookahead, len(read) - 1 - place)
+            behind = read[place + 1].pause if place + 1 < len(read) else _pause(silence)
+            judgement = word.judge(self._model, read[place + ahead] if ahead else None, ahead or behind)
             stands, decided = (over or self._fixed + last < committed for last in (place, place + self._lookahead))
-            judged.append(_Judged(word.text.lower(), judgement.mark, judgement, stands, decided))
+            judged.append(_Judged(word.text, judgement.mark, judgement, stands, decided))
         return judged
 
     # From words to pieces.
@@ -189,10 +198,16 @@ class Formatter:
         opens, at = self._opens, 0
         while at < len(judged):
             stop, closed = self._run(judged, at, over)
-            before = judged[at - 1].text if at else self._before
-            run = self._in_run(words, judged[:stop], at, closed, opens, before)
-            pieces += run
-            opens, at = run[-1].mark in _SENTENCE_ENDS, stop
+            figures = self._figures(judged, at, stop)
+            while at < stop:
+                figure = figures.get(at)
+                last = at + 1 if figure is None else at + figure.last - figure.first
+                text = self._spelled(judged[at], opens) if figure is None else figure.text
+                mark = judged[last - 1].mark
+                decided = closed and all(word.decided for word in judged[at:last])
+                spoken = words[self._fixed + at : self._fixed + last]
+                pieces.append(_Piece(_joined(spoken, _with_mark(text, mark)), self._fixed + last, mark, decided))
+                opens, at = mark in _SENTENCE_ENDS, last
         return pieces
 
     def _run(self, judged: Sequence[_Judged], at: int, over: bool) -> tuple[int, bool]:
@@ -213,25 +228,13 @@ class Formatter:
         # A mark that may yet appear inside would divide the row.
         return stop, ended and all(word.decided for word in judged[at : stop - 1])
 
-    def _in_run(
-        self, words: Sequence[Word], judged: Sequence[_Judged], at: int, closed: bool, opens: bool, before: str
-    ) -> list[_Piece]:
-        """The pieces from a place to the end of `judged`: figures, and the words between them."""
-        names = [one.text.lower() for one in judged[at:]]
-        figures = self._rules.find_figures(names, before) if self._rules is not None and len(judged) > 0 else []
-        ends = {figure.first + at: figure for figure in figures}
-        pieces: list[_Piece] = []
-        while at < len(judged):
-            figure = ends.get(at)
-            last = at + 1 if figure is None else at + figure.last - figure.first
-            one = judged[last - 1]
-            text = self._spelled(judged[at], opens) if figure is None else figure.text
-            mark = one.mark
-            decided = closed and all(word.decided for word in judged[at:last])
-            spoken = words[self._fixed + at : self._fixed + last]
-            pieces.append(_Piece(_joined(spoken, _with_mark(text, mark)), self._fixed + last, mark, decided))
-            opens, at = mark in _SENTENCE_ENDS, last
-        return pieces
+    def _figures(self, judged: Sequence[_Judged], at: int, stop: int) -> dict[int, english_numbers.Figure]:
+        """The figures in a row of words, by the places where they begin."""
+        if self._rules is None or judged[at].text.lower() not in self._rules.OPENING:
+            return {}
+        names = [word.text.lower() for word in judged[at:stop]]
+        before = judged[at - 1].text if at else self._before
+        return {at + figure.first: figure for figure in self._rules.find_figures(names, before)}
 
     def _spelled(self, word: _Judged, opens: bool) -> str:
         if word.judgement is None:
@@ -259,5 +262,7 @@ def _with_mark(text: str, mark: Mark) -> str:
 
 def _joined(words: Sequence[Word], text: str) -> Word:
     """Words as one: from the beginning of the first to the end of the last, with the mean of their confidences."""
+    if len(words) == 1:
+        return Word(text, words[0].start, words[0].end, words[0].confidence)
     confidence = sum(word.confidence for word in words) / len(words)
     return Word(text, words[0].start, words[-1].end, confidence, words[0].joined)

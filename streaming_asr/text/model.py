@@ -11,6 +11,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeAlias
 
@@ -31,6 +32,13 @@ CONFIG_FILE: Final = "config.json"
 WEIGHTS_FILE: Final = "weights.npz"
 _FORMAT: Final = 1
 _EPSILON: Final = np.float32(1e-6)
+_ONE: Final = np.float32(1)
+
+BIASES: Final = "biases"
+"""The entry of the configuration with what is added where a mark or a case is chosen."""
+
+_KNOWN_VECTORS: Final = 4096
+"""Words whose vectors are kept: a few words are most of what is said, and partials say the same ones again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +59,30 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Probabilities of the marks behind a word, in the order of `MARKS`, and of its cases, in that of `CASES`."""
+    """What the model says of a word: the chosen mark behind it and case, and the logits that they were chosen by.
 
-    marks: Floats
-    cases: Floats
+    The capital of a sentence's first word is not in `case`. `logits` are those of `MARKS`, then those of `CASES`.
+    """
+
+    mark: Mark
+    case: Case
+    logits: Floats
 
     @property
-    def mark(self) -> Mark:
-        """The most probable mark."""
-        return MARKS[int(self.marks.argmax())]
+    def marks(self) -> Floats:
+        """Probabilities of the marks, in the order of `MARKS`."""
+        return _softmax(self.logits[: len(MARKS)])
 
     @property
-    def case(self) -> Case:
-        """The most probable case; the capital of a sentence's first word is not in it."""
-        return CASES[int(self.cases.argmax())]
+    def cases(self) -> Floats:
+        """Probabilities of the cases, in the order of `CASES`."""
+        return _softmax(self.logits[len(MARKS) :])
 
     @property
     def completeness(self) -> float:
         """The probability that a sentence is complete with this word."""
-        return float(self.marks[2] + self.marks[3])
+        marks = self.marks
+        return float(marks[2] + marks[3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,9 @@ class TextModel:
     """Marks and capitals for one language, read from a folder; shared by any number of streams, never changed.
 
     `language` is the code of its language, such as "en". `lookahead` is the most words it looks ahead. `spellings` are
-    the words that are written in a way of their own, as "iphone": "iPhone".
+    the words that are written in a way of their own, as "iphone": "iPhone". `biases` (look aheads, marks and cases) are
+    added to the logits where one is chosen, as the measured balance of precision and recall asks; probabilities are
+    those without them.
     """
 
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -103,6 +118,8 @@ class TextModel:
         self._here, self._here_bias = arrays["here"], arrays["here_bias"]
         self._ahead, self._heads, self._head_biases = arrays["ahead"], arrays["heads"], arrays["head_biases"]
         self.lookahead: Final = len(self._ahead)
+        self.biases: Final = np.zeros_like(self._head_biases) + np.float32(config.get(BIASES, 0))
+        self._vector = lru_cache(_KNOWN_VECTORS)(self._new_vector)
         if len(self._pauses) != PAUSES:
             raise CheckpointError(f"the text model has {len(self._pauses)} classes of pauses; {PAUSES} are expected")
 
@@ -139,10 +156,11 @@ class TextModel:
         hidden = self._vector(word) + self._pauses[pause]
         taps, memories = [], []
         for block, before, memory in zip(self._blocks, state.taps, state.memories, strict=True):
-            window = np.concatenate([before, _normalized(hidden, block.gain)[None]])
-            forget, new, gate = np.split(block.inward @ (window * block.taps).sum(0) + block.bias, 3)
-            keep = _sigmoid(forget)
-            memory = keep * memory + (1 - keep) * new
+            window = np.concatenate((before, _normalized(hidden, block.gain)[None]))
+            inner = block.inward @ np.add.reduce(window * block.taps) + block.bias
+            size = len(memory)
+            keep, gate = _sigmoid(inner[:size]), inner[2 * size :]
+            memory = keep * memory + (_ONE - keep) * inner[size : 2 * size]
             hidden = hidden + block.outward @ (memory * gate * _sigmoid(gate))
             taps.append(window[1:])
             memories.append(memory)
@@ -157,15 +175,18 @@ class TextModel:
         hidden = self._here[ahead] @ at.output + self._here_bias[ahead]
         hidden = hidden + (self._going_on[pause] if later is None else self._ahead[ahead - 1] @ later.output)
         logits = self._heads[ahead] @ (hidden * _sigmoid(hidden)) + self._head_biases[ahead]
-        return Judgement(_softmax(logits[: len(MARKS)]), _softmax(logits[len(MARKS) :]))
+        weighed = (logits + self.biases[ahead]).tolist()
+        marks, cases = weighed[: len(MARKS)], weighed[len(MARKS) :]
+        return Judgement(MARKS[marks.index(max(marks))], CASES[cases.index(max(cases))], logits)
 
-    def _vector(self, word: str) -> Floats:
+    def _new_vector(self, word: str) -> Floats:
         pieces = self._pieces[piece_rows(word, len(self._pieces))]
         vector: Floats = self._words[self._rows.get(word, 0)] + pieces.mean(0)
         return vector
 
 
 _SCALE: Final = "_scale"
+_LOWEST: Final = np.float32(-30)
 
 
 def restored(name: str, weights: Mapping[str, npt.NDArray[Any]]) -> Floats:
@@ -191,10 +212,12 @@ def save(
     words: Sequence[str],
     spellings: Mapping[str, str],
     blocks: int,
+    biases: Sequence[Sequence[float]] = (),
 ) -> None:
-    """Write a folder that `TextModel.load` reads; `words` are those of the rows from 1."""
+    """Write a folder that `TextModel.load` reads; `words` are those of the rows from 1, `biases` those of the model."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"format": _FORMAT, "language": language, "blocks": blocks}
+    config: dict[str, Any] = {"format": _FORMAT, "language": language, "blocks": blocks}
+    config |= {BIASES: [list(one) for one in biases]} if biases else {}
     config |= {"spellings": dict(spellings), "words": list(words)}
     (folder / CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
     with (folder / WEIGHTS_FILE).open("wb") as file:
@@ -208,8 +231,7 @@ def _normalized(values: Floats, gain: Floats) -> Floats:
 
 
 def _sigmoid(values: Floats) -> Floats:
-    one = np.float32(1)
-    result: Floats = one / (one + np.exp(-np.clip(values, -30, 30)))
+    result: Floats = _ONE / (_ONE + np.exp(-np.maximum(values, _LOWEST)))
     return result
 
 
