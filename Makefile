@@ -16,6 +16,7 @@ SPEECH ?= ../shared/speech
 TEXT ?= ../shared/text
 RECIPE ?= english-small
 UTTERANCES ?= 17000
+TEXT_MODEL ?= streaming_asr/embedded/english/text_model
 STARTS := $(if $(filter english-whisper,$(RECIPE)),runs/english-imitation/final,prepared/.synthetic)
 
 .PHONY: demo test check lint types layers tests core pythons lm clients model text-model docs dist clean
@@ -79,6 +80,19 @@ prepared/.synthetic: prepared/.done  ## speech of espeak-ng and flite, what word
 	$(BIN)/python -m training.phones prepared/phones.tsv prepared/real prepared/synthetic
 	$(BIN)/python -m training.align streaming_asr/embedded/english prepared/real
 	@touch $@
+
+text-model: prepared/text/pauses.json  ## trains the model of marks, capitals and sentence ends on one core; goes on where it stopped
+	$(BIN)/python -m training.text.train prepared/text runs/text-start
+	$(BIN)/python -m training.text.export prepared/text runs/text-start runs/text-start/model
+	$(BIN)/python -m training.text.train prepared/text runs/text --start runs/text-start/model \
+		--steps 1500 --size 64 --rate 3e-3 --cool-down 1300 --seed 2
+	$(BIN)/python -m training.text.export prepared/text runs/text $(TEXT_MODEL)
+	$(BIN)/python -m training.text.thresholds $(TEXT_MODEL) prepared/text
+	$(BIN)/python -m training.text.evaluate $(TEXT_MODEL) prepared/text
+
+prepared/text/pauses.json: $(VENV)/.dev
+	$(BIN)/python -m training.text.prepare prepared/text --text $(TEXT) --manifest $(SPEECH)/manifest.tsv
+	$(BIN)/python -m training.text.pauses $(SPEECH)/manifest.tsv $@
 
 docs: .venv-docs/.ready  ## the documentation as a site in site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet

@@ -205,6 +205,7 @@ class Recognizer:
             open_search=searches.open,
             special=spoken.special,
             formatter=formatter,
+            formatted=formatted is not False,
             first_sample=first_sample,
             first_utterance=first_utterance,
         )
@@ -333,9 +334,11 @@ class Stream:
 
 
 def _formatter(language: Language, formatted: FormatOptions | bool, hotwords: HotwordList | None) -> Formatter | None:
-    if language.text_model is None or formatted is False:
+    if language.text_model is None:
         return None
-    options = FormatOptions() if formatted is True else formatted
+    options = (
+        formatted if isinstance(formatted, FormatOptions) else FormatOptions(punctuate=formatted, numbers=formatted)
+    )
     return Formatter(language.text_model, options, spellings=spellings(hotwords or ()))
 
 

@@ -16,6 +16,7 @@ from streaming_asr.events import (
     Alternative,
     EndReason,
     Event,
+    Formatted,
     Partial,
     SpeechEnded,
     SpeechStarted,
@@ -48,6 +49,7 @@ class Reporter:
         minimum_evidence: letters, each weighted by its word's squared confidence, without which no event is made.
         first_utterance: the number of the first utterance.
         formatter: sets marks, capitals and figures for readers; None leaves the words raw.
+        formatted: whether events have what the formatter makes.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Reporter:
         minimum_evidence: float = 0.0,
         first_utterance: int = 0,
         formatter: Formatter | None = None,
+        formatted: bool = True,
     ) -> None:
         self.received = 0
         """Samples that the session has received; the lag of an event is counted from here."""
@@ -66,6 +69,7 @@ class Reporter:
         self._minimum_evidence = minimum_evidence
         self._number = first_utterance
         self._formatter = formatter
+        self._formatted = formatted
         self._announced = False
         self._ending = False
         self._shown = _NOTHING_SHOWN
@@ -97,7 +101,7 @@ class Reporter:
         if words and self._credible(words, speech, 2 * self._minimum_evidence):
             self.speech_started(utterance, words[0].start)
             start, end = words[0].start, words[-1].end
-            formatted = self._formatter.show(words, hypothesis.committed) if self._formatter else None
+            formatted = self._format(words, hypothesis.committed)
             lag, joined = self._lag(utterance), hypothesis.joined
             self._events.append(Partial(self._number, *texts, words, start, end, lag, formatted, joined))
             self._shown = _Shown(texts, utterance.decoded)
@@ -109,7 +113,7 @@ class Reporter:
         if not words or not self._credible(words, True, 2 * self._minimum_evidence):
             return
         self.speech_started(utterance, words[0].start)
-        formatted = self._formatter.show(words, hypothesis.committed) if self._formatter else None
+        formatted = self._format(words, hypothesis.committed)
         text = text_of(words)
         time, lag = utterance.time(position), self._lag(utterance)
         self._events.append(TurnEnding(self._number, text, time, completeness, lag, formatted))
@@ -140,13 +144,18 @@ class Reporter:
             final = _final(self._number, reason, tuple(alternatives), self._lag(utterance))
             if self._formatter is not None:
                 silence = max(silence, utterance.time(utterance.decoded) - final.end)
-                final = replace(final, formatted=self._formatter.finish(final.words, silence))
+                formatted = self._formatter.finish(final.words, silence)
+                final = replace(final, formatted=formatted) if self._formatted else final
             self._events.append(final)
         if self._announced:
             ended = alternatives[0].words[-1].end if credible else utterance.time(utterance.decoded)
             self._events.append(SpeechEnded(self._number, ended, reason, self._lag(utterance)))
             self._number += 1
         self._announced, self._ending, self._shown = False, False, _NOTHING_SHOWN
+
+    def _format(self, words: Sequence[Word], committed: int) -> Formatted | None:
+        """The words of an utterance that goes on, of which so many stand, for those who read."""
+        return self._formatter.show(words, committed) if self._formatter and self._formatted else None
 
     def _credible(self, words: Sequence[Word], speech: bool, minimum: float) -> bool:
         """Whether words may be reported: there is speech and evidence enough, or some of them were reported before."""

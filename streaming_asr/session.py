@@ -92,7 +92,8 @@ class Session:
         open_encoder: makes a fresh encoder stream.
         open_search: makes a fresh search, with the hotwords that hold at that moment.
         special: columns of the vocabulary that are never text.
-        formatter: formats the words for those who read; None leaves them raw.
+        formatter: formats the words for those who read, and knows by their sense when a turn ends; None does neither.
+        formatted: whether events have the formatted words.
         detector: judges the gate's frames; None makes the one that the options describe.
         first_sample: position on the audio clock of the first sample that will come.
         first_utterance: number of the first utterance.
@@ -107,6 +108,7 @@ class Session:
         open_search: Callable[[], Search],
         special: Sequence[int] = (),
         formatter: Formatter | None = None,
+        formatted: bool = True,
         detector: SpeechDetector | None = None,
         first_sample: int = 0,
         first_utterance: int = 0,
@@ -137,6 +139,7 @@ class Session:
             minimum_evidence=options.minimum_evidence,
             first_utterance=first_utterance,
             formatter=formatter,
+            formatted=formatted,
         )
         self._closed = False
 
@@ -348,5 +351,5 @@ def _turns(endpoint: EndpointOptions, formatter: Formatter | None) -> TurnWatch 
     if endpoint.turn == "fixed":
         return None
     if formatter is None:
-        raise OptionError("turn is 'adaptive', which needs a text model and formatted=True; here is no text model")
+        raise OptionError("turn is 'adaptive', which needs a text model; here is none")
     return TurnWatch(endpoint, formatter)

@@ -33,7 +33,11 @@ def sense(tmp_path_factory: pytest.TempPathFactory) -> TextModel:
 
 
 def told(
-    sense: TextModel, samples: Samples, cuts: Sequence[int] = (), endpoint: EndpointOptions = ADAPTIVE
+    sense: TextModel,
+    samples: Samples,
+    cuts: Sequence[int] = (),
+    endpoint: EndpointOptions = ADAPTIVE,
+    formatted: FormatOptions | None = FormatOptions(),  # noqa: B008
 ) -> list[Event]:
     encoder = ToneEncoder()
     session = Session(
@@ -41,7 +45,8 @@ def told(
         hop=HOP,
         open_encoder=lambda: encoder.open(Context(chunk=8, lookahead=4)),
         open_search=lambda: BeamSearch(Alphabet(LABELS), beam_width=8),
-        formatter=Formatter(sense, FormatOptions()),
+        formatter=Formatter(sense, formatted or FormatOptions(punctuate=False, numbers=False)),
+        formatted=formatted is not None,
         detector=LoudDetector(),
     )
     events: list[Event] = []
@@ -95,6 +100,18 @@ def test_an_ending_is_taken_back_when_the_speaker_goes_on(sense: TextModel) -> N
     slow = replace(ADAPTIVE, shortest_silence_ms=900)
     events = told(sense, np.concatenate([spoken("abc"), silence(30), spoken("de"), silence(60)]), endpoint=slow)
     assert kinds(events) == [TurnEnding, TurnResumed, Final]
+
+
+@pytest.mark.parametrize("formatted", [None, FormatOptions(punctuate=False)])
+def test_turns_follow_the_sense_of_words_that_are_not_formatted(
+    sense: TextModel, formatted: FormatOptions | None
+) -> None:
+    samples = np.concatenate([spoken("de abc"), silence(30), spoken("abc de"), silence(30), spoken("abc"), silence(30)])
+    usual, raw = told(sense, samples), told(sense, samples, formatted=formatted)
+    assert [event.text for event in raw if isinstance(event, Final)] == ["de abc", "abc de abc"]
+    assert kinds(raw) == kinds(usual)
+    shown = [event.formatted.text for event in raw if isinstance(event, Final) and event.formatted is not None]
+    assert shown == ([] if formatted is None else ["de abc", "abc de abc"])
 
 
 def test_the_fixed_rule_tells_no_endings(sense: TextModel) -> None:

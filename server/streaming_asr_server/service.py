@@ -9,9 +9,9 @@ import typing
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from streaming_asr.errors import StreamingAsrError
+from streaming_asr.errors import OptionError, StreamingAsrError
 from streaming_asr.events import Event, Final, Partial
-from streaming_asr.protocol import Limits, ProtocolError
+from streaming_asr.protocol import Limits, ProtocolError, Start
 from streaming_asr_server.access.admission import Admission, Readiness, Refusal
 from streaming_asr_server.access.authentication import ANYONE, ApiKeys, BrowserTokens, Principal
 from streaming_asr_server.access.ledger.interface import Ledger, LedgerError
@@ -98,6 +98,14 @@ class Service:
         self.check_loaded()
         assert self._recognition is not None, "sessions were made without a recognizer"
         return self._recognition
+
+    def follows_sense(self, language: str | None) -> bool:
+        """Whether the silence that ends an utterance can follow its sense: there is a text model for the language."""
+        try:
+            self.recognition.open(Start(language=language, endpoint={"turn": "adaptive"})).close()
+        except OptionError:
+            return False
+        return True
 
     @property
     def sessions(self) -> SessionRegistry:

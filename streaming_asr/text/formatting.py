@@ -119,6 +119,9 @@ class Formatter:
         self._done: list[Word] = []
         self._fixed = 0
         self._read: list[_Read] = []
+        self._reads = options.punctuate
+        self._last: Reading | None = None
+        """At the last word that stands."""
 
     def show(self, words: Sequence[Word], committed: int) -> Formatted:
         """The words of an utterance that goes on, of which the first `committed` stand."""
@@ -136,22 +139,24 @@ class Formatter:
         """The words of an utterance that is over, behind which it was silent for so many seconds, if that is known."""
         self._stand(words, self._pieces(words, len(words), silence, over=True))
         formatted = Formatted(text_of(self._done), "", tuple(self._done))
-        self._done, self._fixed = [], 0
+        self._done, self._fixed, self._last = [], 0, None
         return formatted
 
     def completeness(self, words: Sequence[Word], silence: float | None) -> float:
         """The probability that a sentence is complete with the last word, behind which it was silent for so long."""
-        if len(words) <= self._fixed:
-            return 0.0
-        return self._model.judge(self._readings(words)[-1].reading, pause=_pause(silence)).completeness
+        self._reads = True
+        fresh = self._readings(words)
+        reading = fresh[-1].reading if fresh else self._last
+        return 0.0 if reading is None else self._model.judge(reading, pause=_pause(silence)).completeness
 
     def _stand(self, words: Sequence[Word], pieces: Sequence[_Piece]) -> None:
         """Let pieces stand, and forget what was read for them but the state behind."""
         if not pieces:
             return
         last = pieces[-1].last
-        if self._options.punctuate:
-            self._state = self._read[last - self._fixed - 1].reading.state
+        if self._reads:
+            self._last = self._readings(words)[last - self._fixed - 1].reading
+            self._state = self._last.state
             del self._read[: last - self._fixed]
         self._opens = pieces[-1].mark in _SENTENCE_ENDS
         self._before, self._end = words[last - 1].text.lower(), words[last - 1].end

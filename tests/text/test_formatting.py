@@ -135,3 +135,14 @@ def test_a_sentence_is_complete_with_a_probability(model: TextModel) -> None:
 def test_a_lookahead_out_of_range_is_refused() -> None:
     with pytest.raises(OptionError, match="lookahead is 11"):
         FormatOptions(lookahead=11)
+
+
+def test_what_is_complete_depends_on_all_words_whether_they_stand_or_not(model: TextModel) -> None:
+    said = spoken(["well", "i", "the", "one", "of", "march", "well", "the", "i"])
+    whole, pieces = Formatter(model, FormatOptions()), Formatter(model, FormatOptions(punctuate=False, numbers=False))
+    for count in range(1, len(said) + 1):
+        pieces.completeness(said[:count], 0.3)
+        pieces.show(said[:count], count)
+    assert pieces.completeness(said, 0.3) == whole.completeness(said, 0.3)
+    pieces.finish(said, 0.3)
+    assert pieces.completeness([], 0.3) == 0

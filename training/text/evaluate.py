@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -25,7 +26,7 @@ from rich.table import Table
 
 from streaming_asr import Recognizer, Word
 from streaming_asr.text.features import pause_class, piece_rows
-from streaming_asr.text.model import CONFIG_FILE, MARKS, TextModel
+from streaming_asr.text.model import BIASES, CASES, CONFIG_FILE, MARKS, TextModel
 from training.text.data import Lexicon, whole
 from training.text.export import read_shipped
 from training.text.labels import COMMA, LOWER, NONE, QUESTION, STOP, UNKNOWN, Labelled, read_line
@@ -79,9 +80,10 @@ class Judge:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         self._rows = {word: row for row, word in enumerate(config["words"], start=1)}
         self.lookaheads = self._network.shape.lookaheads
+        self.biases = np.zeros((self.lookaheads, len(MARKS) + len(CASES))) + config.get(BIASES, 0)
 
-    def tell(self, words: Sequence[str], pauses: Sequence[float | None] | None = None) -> list[list[Told]]:
-        """For each look ahead what is said of words that follow each other; `pauses` are those before each word.
+    def logits(self, words: Sequence[str], pauses: Sequence[float | None] | None = None) -> npt.NDArray[np.float32]:
+        """Logits (look aheads, words, marks + cases) of words that follow each other; `pauses` are those before each.
 
         Behind the last words it looks as far as there are words; the text ends there.
         """
@@ -95,22 +97,23 @@ class Judge:
         batch = whole(rows, lexicon, before=before, going_on=going_on)
         with torch.inference_mode():
             vectors = self._network.embed(batch.words, batch.pieces, batch.offsets)[batch.places]
-            logits = self._network(vectors, batch.pauses, batch.going_on)
-        marks = [one[:, 0, : len(MARKS)].argmax(-1).tolist() for one in logits]
-        cases = [one[:, 0, len(MARKS) :].argmax(-1).tolist() for one in logits]
-        return [
-            _told(
-                [marks[min(ahead, len(words) - 1 - at)][at] for at in range(len(words))],
-                [cases[min(ahead, len(words) - 1 - at)][at] for at in range(len(words))],
-            )
-            for ahead in range(self.lookaheads)
-        ]
+            found = [one[:, 0].numpy() for one in self._network(vectors, batch.pauses, batch.going_on)]
+        ends = len(words) - 1
+        return np.stack(
+            [np.concatenate([one, *(found[ends - at][at:][:1] for at in range(len(one), len(words)))]) for one in found]
+        )
+
+    def tell(self, words: Sequence[str], pauses: Sequence[float | None] | None = None) -> list[list[Told]]:
+        """For each look ahead what is said of words that follow each other; `pauses` are those before each word."""
+        weighed = self.logits(words, pauses) + self.biases[:, None]
+        return [told(one) for one in weighed]
 
 
-def _told(marks: Sequence[int], cases: Sequence[int]) -> list[Told]:
-    """Marks and cases as they are written: a sentence begins with a capital."""
-    opens = [True, *(mark in (STOP, QUESTION) for mark in marks)]
-    return [Told(mark, first or case != LOWER) for mark, case, first in zip(marks, cases, opens, strict=False)]
+def told(logits: npt.NDArray[np.floating]) -> list[Told]:
+    """What is said of words with these logits, (words, marks + cases): a sentence begins with a capital."""
+    marks, cases = logits[:, : len(MARKS)].argmax(-1), logits[:, len(MARKS) :].argmax(-1)
+    opens = np.append(True, marks[:-1] >= STOP)
+    return [Told(int(mark), bool(capital)) for mark, capital in zip(marks, opens | (cases != LOWER), strict=True)]
 
 
 def written(words: Sequence[Labelled]) -> list[Told]:
@@ -222,8 +225,8 @@ def main() -> None:
         words = from_array(rows, types)
         names, right = [one.word for one in words], written(words)
         _add(table, f"{name}, {len(rows)} words", "baseline", score(baseline(names), right))
-        for ahead in range(model.lookahead + 1):
-            _add(table, "", str(ahead), score(judge.tell(names)[ahead], right))
+        for ahead, found in enumerate(judge.tell(names)):
+            _add(table, "", str(ahead), score(found, right))
     if options.manifest:
         for name, scores in spoken_scores(judge, options.manifest, options.recordings, 2).items():
             _add(table, name, "2", scores)

@@ -1,6 +1,7 @@
 """Trains the text model: `python -m training.text.train prepared/text runs/text`.
 
-It takes one core, and is a function of its seed."""
+It takes one core, and is a function of its seed. `--start FOLDER` begins with the weights of a model that was exported.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from streaming_asr.text.model import CONFIG_FILE
 from training.text.data import IGNORED, Batch, Lexicon, batches
+from training.text.export import read_shipped
 from training.text.network import MARKS, Network, Shape
 from training.text.noise import Ints, Pauses
 
@@ -30,7 +33,8 @@ REPORT: Final = 100
 class Plan:
     """How long and how fast to learn; a sequence has `time` words.
 
-    The rate is constant but for the first and the last steps, so that a longer run goes on from a shorter one.
+    The rate is constant but for the first and the last steps, so that a longer run goes on from a shorter one. It falls
+    to zero over the last `cool_down` steps.
     """
 
     steps: int = 3000
@@ -122,20 +126,38 @@ def train(run: Run, lexicon: Lexicon, rows: Ints, pauses: Pauses, folder: Path) 
     run.save(folder)
 
 
+def begin(plan: Plan, lexicon: Lexicon, shape: Shape, start: Path | None) -> Run:
+    """A run from random weights, or from those of an exported model with the same words."""
+    torch.manual_seed(plan.seed)
+    if start is None:
+        return Run(Network(shape), plan)
+    words = json.loads((start / CONFIG_FILE).read_text(encoding="utf-8"))["words"]
+    if tuple(words) != lexicon.listed:
+        raise SystemExit(f"{start} was trained with other words than those prepared; train without --start")
+    return Run(read_shipped(start).train(), plan)
+
+
 def main() -> None:
     """The command line."""
+    usual = Plan()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("prepared", type=Path, help="the folder of training.text.prepare, with pauses.json")
     parser.add_argument("target", type=Path, help="a folder for network.pt; a run that is there goes on")
-    parser.add_argument("--steps", type=int, default=Plan().steps)
+    parser.add_argument("--start", type=Path, help="the folder of an exported model to begin with")
+    parser.add_argument("--steps", type=int, default=usual.steps)
+    parser.add_argument("--size", type=int, default=usual.size, help="sequences in a step")
+    parser.add_argument("--rate", type=float, default=usual.rate)
+    parser.add_argument("--cool-down", type=int, default=usual.cool_down, help="last steps, with a falling rate")
+    parser.add_argument("--seed", type=int, default=usual.seed)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    plan, shape = Plan(steps=options.steps), Shape()
-    torch.manual_seed(plan.seed)
-    run = Run(Network(shape), plan)
+    plan = Plan(
+        steps=options.steps, size=options.size, rate=options.rate, cool_down=options.cool_down, seed=options.seed
+    )
+    lexicon = Lexicon.read(options.prepared, Shape())
+    run = begin(plan, lexicon, Shape(), options.start)
     if (options.target / "network.pt").exists():
         run.restore(options.target)
-    lexicon = Lexicon.read(options.prepared, shape)
     rows = np.load(options.prepared / "train.npy")
     train(run, lexicon, rows, Pauses.read(options.prepared / "pauses.json"), options.target)
 

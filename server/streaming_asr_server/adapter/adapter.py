@@ -100,7 +100,7 @@ class ProtocolAdapter:
             case UpdateHotwords(hotwords=hotwords):
                 return ToSession(Update(hotwords=hotwords))
             case UpdateSilence(silence_ms=silence):
-                return ToSession(Update(endpoint={"trailing_silence_ms": silence or USUAL_SILENCE_MS}))
+                return ToSession(Update(endpoint={"turn": "fixed", "trailing_silence_ms": silence or USUAL_SILENCE_MS}))
             case UpdateTurns(turns=turns):
                 return ToSession(Update(endpoint=turns.rule()))
             case message:

@@ -180,8 +180,8 @@ def test_changes_become_updates() -> None:
     changed = instructions(UpdateHotwords({"Bob": 1.0}), UpdateSilence(None), UpdateSilence(300))
     assert changed == [
         ToSession(Update(hotwords={"Bob": 1.0})),
-        ToSession(Update(endpoint={"trailing_silence_ms": USUAL_SILENCE_MS})),
-        ToSession(Update(endpoint={"trailing_silence_ms": 300})),
+        ToSession(Update(endpoint={"turn": "fixed", "trailing_silence_ms": USUAL_SILENCE_MS})),
+        ToSession(Update(endpoint={"turn": "fixed", "trailing_silence_ms": 300})),
     ]
 
 

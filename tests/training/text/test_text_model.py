@@ -18,7 +18,8 @@ from training.text.labels import CAPITAL, CAPITALS, COMMA, LOWER, NONE, QUESTION
 from training.text.network import Network, Shape
 from training.text.noise import Pauses, classes, disturb, neighbours
 from training.text.prepare import spellings, to_array
-from training.text.train import Plan, Run
+from training.text.thresholds import Text, choose, mark_f1
+from training.text.train import Plan, Run, begin
 
 SMALL = Shape(words=20, pieces=40, width=16, memory=12, blocks=2, hidden=8)
 TEXT = "Well, is it you? It is I, McDonald said. He has a TV. " * 20
@@ -145,3 +146,54 @@ def test_training_learns_and_goes_on_where_it_was_stopped(tmp_path: Path) -> Non
     second.restore(tmp_path / "run")
     assert learn(second, 35) == losses[25:]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+
+
+def test_marks_that_are_never_the_most_probable_are_set_where_they_are_likely() -> None:
+    marks = np.array([NONE, COMMA, NONE, STOP, QUESTION] * 20)
+    logits = np.zeros((len(marks), len(MARKS) + len(CASES)))
+    logits[:, NONE] = np.where(marks == COMMA, 0.45, 2.0)
+    logits[marks >= STOP, marks[marks >= STOP]] = 5.0
+    logits[:, len(MARKS) + LOWER] = 5.0
+    text = Text(logits, marks, np.full(len(marks), LOWER))
+    biases = choose([text])
+    assert mark_f1([text], np.zeros_like(biases)) < 0.7
+    assert mark_f1([text], biases) == 1
+    assert 0.45 < biases[COMMA] < 2
+    assert biases[STOP] == biases[QUESTION] == 0
+
+
+def test_what_is_preferred_changes_what_is_set_and_no_probability(tmp_path: Path) -> None:
+    words, _ = lexicon(tmp_path)
+    torch.manual_seed(0)
+    arrays = to_arrays(Network(SMALL))
+    judged = []
+    for name, bias in (("plain", 0.0), ("stops", 50.0)):
+        biases = [[0.0, 0.0, bias, 0.0, 0.0, bias, 0.0]] * SMALL.lookaheads
+        save(
+            tmp_path / name,
+            arrays,
+            language="en",
+            words=words.listed,
+            spellings={},
+            blocks=SMALL.blocks,
+            biases=biases,
+        )
+        model = TextModel.load(tmp_path / name)
+        judged.append(model.judge(model.read(model.initial_state, "well")))
+    assert (judged[1].mark, judged[1].case) == (".", "capital")
+    np.testing.assert_array_equal(judged[0].marks, judged[1].marks)
+    assert judged[0].completeness == judged[1].completeness
+
+
+def test_training_begins_with_an_exported_model_of_the_same_words(tmp_path: Path) -> None:
+    words, _ = lexicon(tmp_path)
+    torch.manual_seed(3)
+    arrays = to_arrays(Network(SMALL))
+    save(tmp_path / "start", arrays, language="en", words=words.listed, spellings={}, blocks=SMALL.blocks)
+    run = begin(Plan(), words, SMALL, tmp_path / "start")
+    for name, values in to_arrays(run.network).items():
+        np.testing.assert_allclose(values.astype(float), arrays[name].astype(float), rtol=2e-2)
+    (tmp_path / "other").mkdir()
+    save(tmp_path / "other", arrays, language="en", words=["another"], spellings={}, blocks=SMALL.blocks)
+    with pytest.raises(SystemExit, match="other words"):
+        begin(Plan(), words, SMALL, tmp_path / "other")

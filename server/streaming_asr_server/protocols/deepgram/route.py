@@ -105,10 +105,7 @@ def _flux(service: Service, websocket: WebSocket, request: Request) -> tuple[For
         listen = parse_flux(websocket.query_params.multi_items())
     except UnusableQueryError as error:
         raise Refusal(400, "bad_request", str(error)) from error
-    try:
-        service.recognition.open(Start(endpoint=listen.thresholds.turns().rule())).close()
-    except OptionError:
-        listen = replace(listen, adaptive=False)
+    listen = replace(listen, adaptive=service.follows_sense(None))
     return FluxCodec(listen, request.request_id), listen.ignored
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import typing
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -30,6 +30,7 @@ from streaming_asr_server.adapter.interface import (
     PushAudio,
     UpdateHotwords,
     UpdateSilence,
+    UpdateTurns,
     close_with,
 )
 from streaming_asr_server.connection.outbox import Close, Send
@@ -96,13 +97,24 @@ class OpenAICodec:
         dialect: how the server speaks first; updates are answered in the dialect they come in.
         session_id: begins with `sess_`.
         expires_at: when the server will end the session, seconds since the epoch.
+        follows_sense: whether there is a text model for a language, by which an utterance can end as its sense asks.
     """
 
-    def __init__(self, settings: SessionSettings, dialect: Dialect, *, session_id: str, expires_at: int) -> None:
+    def __init__(
+        self,
+        settings: SessionSettings,
+        dialect: Dialect,
+        *,
+        session_id: str,
+        expires_at: int,
+        follows_sense: Callable[[str | None], bool],
+    ) -> None:
         self._settings = settings
         self._dialect = dialect
         self._session_id: typing.Final = session_id
         self._expires_at: typing.Final = expires_at
+        self._knows_sense: typing.Final = follows_sense
+        self._follows_sense = False
         self._messages: typing.Final = Messages(session_id)
         self._open = False
         self._received = 0.0
@@ -140,7 +152,8 @@ class OpenAICodec:
         if self._open:
             return [audio]
         self._open = True
-        return [self._settings.open(), audio]
+        self._follows_sense = self._knows_sense(self._settings.language)
+        return [self._settings.open(follows_sense=self._follows_sense), audio]
 
     def _update(self, update: UpdateSession) -> Sequence[Action]:
         self._dialect = update.dialect
@@ -157,11 +170,16 @@ class OpenAICodec:
     def _changes(self, before: SessionSettings) -> list[Action]:
         """What a running stream must be told."""
         changes: list[Action] = []
-        if self._open and self._settings.silence_ms != before.silence_ms:
-            changes.append(UpdateSilence(self._settings.silence_ms))
+        if self._open and self._ending(self._settings) != self._ending(before):
+            changes.append(self._ending(self._settings))
         if self._open and self._settings.hotwords() != before.hotwords():
             changes.append(UpdateHotwords(self._settings.hotwords()))
         return changes
+
+    def _ending(self, settings: SessionSettings) -> UpdateTurns | UpdateSilence:
+        """What ends an utterance by these settings."""
+        turns = settings.turns if self._follows_sense else None
+        return UpdateSilence(settings.silence_ms) if turns is None else UpdateTurns(turns)
 
     def _commit(self, event_id: str | None) -> Sequence[Action]:
         buffered = round(self._received - max(self._requested, self._settled), 6)

@@ -56,6 +56,7 @@ async def serve_realtime(service: Service, client_secrets: ClientSecrets, websoc
             dialect(websocket),
             session_id=f"sess_{secrets.token_hex(12)}",
             expires_at=int(service.now() + lifetime),
+            follows_sense=service.follows_sense,
         )
         subprotocol = _SUBPROTOCOL if _SUBPROTOCOL in offered else None
         transport = await accept(service, websocket, subprotocol=subprotocol)

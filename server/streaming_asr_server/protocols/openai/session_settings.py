@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
-from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat, OpenStream
+from streaming_asr_server.adapter.interface import HOTWORD_WEIGHT, AudioFormat, OpenStream, Turns
 from streaming_asr_server.protocols.openai.messages import Dialect
 
 MAXIMUM_KEYWORDS: Final = 500
@@ -32,8 +32,16 @@ _SERVER_VAD: Final[Mapping[str, Any]] = {
     "prefix_padding_ms": 300,
     "silence_duration_ms": 500,
 }
+_EAGERNESS: Final[Mapping[str, Turns]] = {
+    "low": Turns(600, 8_000),
+    "medium": Turns(300, 4_000),
+    "auto": Turns(300, 4_000),
+    "high": Turns(200, 2_000),
+}
+"""How long a silence ends an utterance, by its sense; OpenAI documents the longest ones."""
+
 _SEMANTIC_SILENCE_MS: Final = {"low": 1_500, "medium": 700, "auto": 700, "high": 400}
-"""There is no model of meaning here: eagerness is a length of silence."""
+"""The same for languages without a text model, where nobody knows the sense."""
 
 _MINIMUM_SILENCE_MS: Final = 200
 
@@ -73,7 +81,10 @@ class SessionSettings:
 
     @property
     def silence_ms(self) -> int | None:
-        """How much silence ends an utterance; where the client commits, the server's own rule keeps them bounded."""
+        """How much silence ends an utterance, whatever its sense; None is the server's own rule.
+
+        That holds where the client commits, so that utterances stay bounded.
+        """
         match self.turn_detection:
             case {"type": "server_vad", "silence_duration_ms": silence}:
                 return max(int(silence), _MINIMUM_SILENCE_MS)
@@ -81,6 +92,20 @@ class SessionSettings:
                 return _SEMANTIC_SILENCE_MS[eagerness]
             case _:
                 return None
+
+    @property
+    def turns(self) -> Turns | None:
+        """Between which silences the sense decides, if the client wants that."""
+        match self.turn_detection:
+            case {"type": "semantic_vad", "eagerness": eagerness}:
+                return _EAGERNESS[eagerness]
+            case _:
+                return None
+
+    @property
+    def language(self) -> str | None:
+        """The language that is spoken, as a code of two or three letters, if the client says so."""
+        return ((self.transcription or {}).get("language") or "").lower().split("-")[0] or None
 
     def hotwords(self) -> dict[str, float]:
         """Keywords, and the prompt where it is by definition a list of them (whisper-1)."""
@@ -90,11 +115,15 @@ class SessionSettings:
             terms += (told.get("prompt") or "").split(",")
         return dict.fromkeys([term.strip() for term in terms if term.strip()][:MAXIMUM_KEYWORDS], HOTWORD_WEIGHT)
 
-    def open(self) -> OpenStream:
-        """The stream to be opened."""
-        language = ((self.transcription or {}).get("language") or "").lower().split("-")[0] or None
-        audio = _FORMATS[self.audio]
-        return OpenStream(audio=audio, hotwords=self.hotwords(), silence_ms=self.silence_ms, language=language)
+    def open(self, *, follows_sense: bool) -> OpenStream:
+        """The stream to be opened; `follows_sense`: there is a text model for its language."""
+        return OpenStream(
+            audio=_FORMATS[self.audio],
+            hotwords=self.hotwords(),
+            silence_ms=self.silence_ms,
+            turns=self.turns if follows_sense else None,
+            language=self.language,
+        )
 
     def updated(self, session: Mapping[str, Any]) -> SessionSettings:
         """These settings with the fields of an update, nested or flat: only what is there changes, null clears.
@@ -181,8 +210,8 @@ def _read_turn_detection(value: object, before: Mapping[str, Any] | None, path: 
             return _server_vad({**_SERVER_VAD, **{k: v for k, v in told.items() if v is not None}}, path)
         case "semantic_vad":
             eagerness = told.get("eagerness") or "auto"
-            if not isinstance(eagerness, str) or eagerness not in _SEMANTIC_SILENCE_MS:
-                message = f"{path}.eagerness is {eagerness!r}; it must be one of {list(_SEMANTIC_SILENCE_MS)}."
+            if not isinstance(eagerness, str) or eagerness not in _EAGERNESS:
+                message = f"{path}.eagerness is {eagerness!r}; it must be one of {list(_EAGERNESS)}."
                 raise InvalidSettingError(message, f"{path}.eagerness")
             return {**told, "type": "semantic_vad", "eagerness": eagerness}
         case kind:

@@ -16,8 +16,10 @@ from streaming_asr_server.adapter.interface import (
     EndUtterance,
     OpenStream,
     PushAudio,
+    Turns,
     UpdateHotwords,
     UpdateSilence,
+    UpdateTurns,
 )
 from streaming_asr_server.connection.outbox import Close, Send
 from streaming_asr_server.protocols.openai.codec import OpenAICodec
@@ -29,8 +31,14 @@ from streaming_asr.events import Alternative, EndReason, Event, Final, Partial, 
 SECOND = b"\0" * 48_000
 
 
-def codec(dialect: Dialect = "ga", *, manual: bool = False) -> OpenAICodec:
-    made = OpenAICodec(SessionSettings.default("embedded"), dialect, session_id="sess_7", expires_at=1_000)
+def codec(dialect: Dialect = "ga", *, manual: bool = False, text_models: tuple[str | None, ...] = ()) -> OpenAICodec:
+    made = OpenAICodec(
+        SessionSettings.default("embedded"),
+        dialect,
+        session_id="sess_7",
+        expires_at=1_000,
+        follows_sense=lambda language: language in text_models,
+    )
     if manual:
         send(made, {"type": "session.update", "session": {"audio": {"input": {"turn_detection": None}}}})
     return made
@@ -98,8 +106,7 @@ def ended(time: float = 1.0, utterance: int = 0, reason: EndReason = "silence") 
 
 @pytest.mark.parametrize(("dialect", "kind"), [("ga", "session.created"), ("beta", "transcription_session.created")])
 def test_the_server_speaks_first(dialect: Dialect, kind: str) -> None:
-    made = OpenAICodec(SessionSettings.default("embedded"), dialect, session_id="sess_7", expires_at=1_000)
-    (message,) = sent(made.greeting())
+    (message,) = sent(codec(dialect).greeting())
     assert message["type"] == kind
     assert message["event_id"]
     assert (message["session"]["id"], message["session"]["expires_at"]) == ("sess_7", 1_000)
@@ -289,6 +296,33 @@ def test_an_update_reaches_the_running_stream() -> None:
     assert actions[:2] == [UpdateSilence(900), UpdateHotwords({"Ada": 10.0})]
     assert kinds(sent(actions)) == ["session.updated"]
     assert kinds(sent(send(made, {"type": "session.update", "session": {}}))) == ["session.updated"]
+
+
+def semantic(eagerness: str, **transcription: str) -> dict[str, Any]:
+    detection = {"type": "semantic_vad", "eagerness": eagerness}
+    return {
+        "type": "session.update",
+        "session": {"turn_detection": detection, "input_audio_transcription": transcription},
+    }
+
+
+def test_semantic_turns_follow_the_sense_where_the_language_has_a_text_model() -> None:
+    made = codec(text_models=("en",))
+    send(made, semantic("low", language="en"))
+    opened, _ = append(made)
+    assert isinstance(opened, OpenStream)
+    assert opened.turns == Turns(600, 8_000)
+    assert send(made, semantic("high"))[0] == UpdateTurns(Turns(200, 2_000))
+    assert send(made, {"type": "session.update", "session": {"turn_detection": None}})[0] == UpdateSilence(None)
+
+
+def test_semantic_turns_wait_for_a_fixed_silence_where_it_has_none() -> None:
+    made = codec(text_models=("en",))
+    send(made, semantic("low", language="fr"))
+    opened, _ = append(made)
+    assert isinstance(opened, OpenStream)
+    assert (opened.turns, opened.silence_ms) == (None, 1_500)
+    assert send(made, semantic("high"))[0] == UpdateSilence(400)
 
 
 def test_the_format_is_fixed_once_audio_came() -> None:

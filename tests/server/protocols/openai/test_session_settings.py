@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from streaming_asr_server.adapter.interface import AudioFormat
+from streaming_asr_server.adapter.interface import AudioFormat, Turns
 from streaming_asr_server.protocols.openai.session_settings import InvalidSettingError, SessionSettings
 
 DEFAULT = SessionSettings.default("embedded")
@@ -16,7 +16,7 @@ def nested(**fields: Any) -> SessionSettings:
 
 
 def test_a_new_session_hears_24_khz_and_decides_itself_where_utterances_end() -> None:
-    opened = DEFAULT.open()
+    opened = DEFAULT.open(follows_sense=True)
     assert opened.audio == AudioFormat("linear16", 24_000)
     assert opened.silence_ms == 500
     assert DEFAULT.json("ga", session_id="sess_1", expires_at=9) == {
@@ -52,7 +52,7 @@ def test_a_new_session_hears_24_khz_and_decides_itself_where_utterances_end() ->
 def test_both_shapes_name_the_same_formats(ga: dict[str, Any], beta: str, audio: AudioFormat) -> None:
     by_ga, by_beta = nested(format=ga), DEFAULT.updated({"input_audio_format": beta})
     assert by_ga == by_beta
-    assert by_ga.open().audio == audio
+    assert by_ga.open(follows_sense=True).audio == audio
     assert by_ga.json("ga", session_id="", expires_at=0)["audio"]["input"]["format"] == ga
     assert by_ga.json("beta", session_id="", expires_at=0)["input_audio_format"] == beta
 
@@ -83,8 +83,8 @@ def test_both_shapes_set_everything_else_alike() -> None:
     )
     assert ga == beta
     assert ga.logprobs
-    assert ga.open().language == "en"
-    assert ga.open().silence_ms == 250
+    assert ga.open(follows_sense=True).language == "en"
+    assert ga.open(follows_sense=True).silence_ms == 250
     assert beta.json("beta", session_id="s", expires_at=1)["input_audio_transcription"] == transcription
 
 
@@ -92,7 +92,7 @@ def test_only_what_is_present_changes_and_null_clears() -> None:
     manual = nested(turn_detection=None)
     assert manual.turn_detection is None
     assert manual.transcription == DEFAULT.transcription
-    assert manual.open().silence_ms is None, "the server's own rules keep utterances bounded"
+    assert manual.open(follows_sense=True).silence_ms is None, "the server's own rules keep utterances bounded"
     assert manual.updated({"include": ["x"]}).turn_detection is None
     assert nested(transcription=None).transcription is None
     assert DEFAULT.updated({"include": ["x"]}).updated({"include": None}).include is None
@@ -113,11 +113,20 @@ def test_turn_detection_is_shown_with_its_defaults() -> None:
     }
 
 
-@pytest.mark.parametrize(("eagerness", "silence_ms"), [("low", 1_500), ("medium", 700), ("auto", 700), ("high", 400)])
-def test_eagerness_is_a_length_of_silence(eagerness: str, silence_ms: int) -> None:
+@pytest.mark.parametrize(
+    ("eagerness", "turns", "silence_ms"),
+    [("low", Turns(600, 8_000), 1_500), ("auto", Turns(300, 4_000), 700), ("high", Turns(200, 2_000), 400)],
+)
+def test_eagerness_is_how_long_the_sense_is_waited_for(eagerness: str, turns: Turns, silence_ms: int) -> None:
     detection = nested(turn_detection={"type": "semantic_vad", "eagerness": eagerness})
-    assert detection.silence_ms == silence_ms
-    assert nested(turn_detection={"type": "semantic_vad"}).silence_ms == 700
+    assert detection.open(follows_sense=True).turns == turns
+    without = detection.open(follows_sense=False)
+    assert (without.turns, without.silence_ms) == (None, silence_ms)
+    assert (
+        nested(turn_detection={"type": "semantic_vad"}).turns
+        == nested(turn_detection={"type": "semantic_vad", "eagerness": "medium"}).turns
+    )
+    assert DEFAULT.open(follows_sense=True).turns is None
 
 
 def test_keywords_are_hotwords_and_so_is_the_prompt_of_whisper_1() -> None:
