@@ -27,6 +27,7 @@ from streaming_asr_server.local import local_server
 from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.settings import Settings
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed
 
@@ -120,6 +121,8 @@ async def measure_flood(name: str, url: str, processes: Callable[[], Sequence[in
     before, sent, ended = usage(processes()).memory, 0, "held back"
     async with open_websocket(f"{url}/v1/stream", compression=None, ping_interval=None, close_timeout=1) as client:
         await client.send(json.dumps({"type": "start"}))
+        # Who reads nothing would not see the close.
+        reading = asyncio.create_task(_read_all(client))
         deadline, most = time.monotonic() + 10, before
         with suppress(TimeoutError):
             try:
@@ -133,12 +136,19 @@ async def measure_flood(name: str, url: str, processes: Callable[[], Sequence[in
             except ConnectionClosed as error:
                 ended = f"closed with {error.rcvd.code if error.rcvd else None}"
         client.transport.abort()
+        await reading
     print(f"{name:9} {sent / 2**20:6.1f} MiB, then {ended:18} memory {most - before:+7.1f} MiB", flush=True)
+
+
+async def _read_all(client: ClientConnection) -> None:
+    with suppress(ConnectionClosed):
+        while True:
+            await client.recv()
 
 
 async def measure_proxy(options: argparse.Namespace) -> None:
     """All figures of a server on uvicorn and of one behind Ray's proxy."""
-    plain = argparse.Namespace(threads=1, model=None, scripted=True)
+    plain = argparse.Namespace(threads=1, model=None, scripted=True, device=None, precision=None)
     slow = partial(ScriptedRecognition, delay=SLOW_SECONDS)
     async with server_process(plain) as server:
         print("from packet to partial         p50      p95      p99")

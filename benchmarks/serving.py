@@ -1,6 +1,7 @@
 """How many live streams a server carries, how fast it answers, and what an idle stream costs.
 
     python -m benchmarks.serving [--streams 1 2 4 8 …] [--seconds 15] [--soak-minutes 15] [--model NAME] [--threads 2]
+    python -m benchmarks.serving --device cuda --precision bfloat16 --size base large    random weights: cost alone
     python -m benchmarks.serving --isolation [--others 31] [--scripted]     only what attackers do to others
 
 The server is a process of its own; the clients, in this one, send the embedded recording in real time, 40 ms at a time,
@@ -15,6 +16,7 @@ import asyncio
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +29,7 @@ from streaming_asr_client import StreamConnection, connect
 
 from benchmarks.isolation import measure_isolation
 from benchmarks.machine import print_machine
+from benchmarks.random_checkpoint import SHAPES, random_checkpoint
 from benchmarks.soak import samples_of
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.command_line.demo import RECORDING
@@ -103,7 +106,8 @@ async def server_process(options: argparse.Namespace) -> AsyncIterator[ServerPro
     port, wyoming_port = free_port(), free_port()
     environment = {"PORT": port, "MAX_STREAMS": 512, "THREADS": options.threads, "LOG_LEVEL": "error"}
     environment["WYOMING_PORT"] = wyoming_port
-    environment |= {"MODEL": options.model} if options.model else {}
+    chosen = {"MODEL": options.model, "DEVICE": options.device, "PRECISION": options.precision}
+    environment |= {name: value for name, value in chosen.items() if value}
     settings = {f"STREAMING_ASR_{name}": str(value) for name, value in environment.items()}
     program = SCRIPTED if options.scripted else SERVER
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env={**os.environ, **settings})
@@ -303,6 +307,15 @@ async def measure_soak(server: ServerProcess, recording: Samples, options: argpa
         print(f"growth from minute 2 to the last: {memory[-1] - memory[1]:+.1f} MiB")
 
 
+async def run_sizes(options: argparse.Namespace) -> None:
+    """One after the other, a server for each size, with random weights."""
+    for size in options.size:
+        with tempfile.TemporaryDirectory() as folder:
+            random_checkpoint(size, Path(folder))
+            print(f"random weights of the size {size}", flush=True)
+            await run(argparse.Namespace(**{**vars(options), "model": str(Path(folder) / size)}))
+
+
 async def run(options: argparse.Namespace) -> None:
     recording = samples_of(RECORDING)
     async with server_process(options) as server:
@@ -331,10 +344,13 @@ def main() -> None:
     parser.add_argument("--dense-seconds", type=float, default=4_000)
     parser.add_argument("--scripted", action="store_true")
     parser.add_argument("--model")
+    parser.add_argument("--device")
+    parser.add_argument("--precision")
+    parser.add_argument("--size", nargs="+", choices=list(SHAPES), default=[])
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     print_machine()
-    asyncio.run(run(options))
+    asyncio.run(run_sizes(options) if options.size else run(options))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from benchmarks.peers import environments
 from benchmarks.peers.pictures import Outcome, Picture, Recording, outcome, word_error_rate
 from benchmarks.peers.processes import free_port, running, use
 from benchmarks.peers.recognizers import Peer, ours, pocketsphinx, whisperlivekit
+from benchmarks.random_checkpoint import random_checkpoint
 from streaming_asr.audio.samples import Samples
 from training.corpus import Corpus
 from training.prepare import prepare
@@ -221,28 +222,6 @@ def as_recording(samples: Samples, transcript: str) -> Recording:
     loud = np.flatnonzero(power > power.max() * 1e-3)
     pcm = (np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes()
     return Recording(pcm, transcript, loud[0] / 100, (loud[-1] + 1) / 100)
-
-
-def random_checkpoint(size: str, parent: Path) -> None:
-    """Write a wav2vec2 checkpoint of a known size with random weights, for cost alone, into a folder of its name."""
-    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
-
-    shapes = {
-        "base": {},
-        "large": {
-            "hidden_size": 1024,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "intermediate_size": 4096,
-            "feat_extract_norm": "layer",
-            "do_stable_layer_norm": True,
-            "conv_bias": True,
-        },
-    }
-    folder = parent / size
-    Wav2Vec2ForCTC(Wav2Vec2Config(vocab_size=32, **shapes[size])).save_pretrained(folder)
-    letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
-    (folder / "vocab.json").write_text(json.dumps({letter: number for number, letter in enumerate(letters)}))
 
 
 def peers(folder: Path) -> Iterator[Peer]:
