@@ -25,6 +25,7 @@ from benchmarks.serving import SCRIPTED, SERVER, free_port, until_ready
 from benchmarks.soak import endless, samples_of
 from streaming_asr.audio.samples import Samples
 from streaming_asr.command_line.demo import RECORDING
+from streaming_asr.errors import StreamingAsrError
 
 _SAMPLE_SECONDS = 1.0
 
@@ -130,7 +131,11 @@ async def _speak(
 ) -> None:
     seed = plan.seed * 1_000 + number
     audio = islice(_joined(endless(samples_of(RECORDING))), number * 20, None) if plan.model else words_and_pauses(seed)
-    await speak(network.url, f"seed {seed}", audio, reference, tally, over, seconds=plan.hours * 3_600)
+    name = f"seed {seed}"
+    try:
+        await speak(network.url, name, audio, reference, tally, over, seconds=plan.hours * 3_600)
+    except StreamingAsrError as error:
+        tally.wrong.append(f"{name}: the stream ended, {error}")
 
 
 def _joined(pieces: Iterator[Samples]) -> Iterator[Samples]:

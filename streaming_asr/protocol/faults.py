@@ -48,7 +48,7 @@ ERRORS: Final[Mapping[ErrorCode, ErrorKind]] = MappingProxyType(
         "out_of_order": ErrorKind("client", 4400, False),
         "too_big": ErrorKind("client", 1009, False),
         "too_fast": ErrorKind("client", 1013, True),
-        "start_timeout": ErrorKind("client", 4408, False),
+        "start_timeout": ErrorKind("client", 4408, True),
         "idle": ErrorKind("client", 4408, True),
         "slow_reader": ErrorKind("client", 4408, True),
         "superseded": ErrorKind("client", 4409, False),

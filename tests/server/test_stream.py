@@ -171,7 +171,7 @@ async def test_no_start_and_no_word_are_not_waited_for_for_ever() -> None:
     async with local_server(ScriptedRecognition, settings) as server:
         async with raw(server.url) as client:
             heard, closed = await client.receive_all()
-        assert (heard[-1]["code"], closed) == ("start_timeout", 4408)
+        assert (heard[-1]["code"], heard[-1]["resumable"], closed) == ("start_timeout", True, 4408)
         async with raw(server.url) as client:
             await client.send({"type": "start"})
             heard, closed = await client.receive_all()
