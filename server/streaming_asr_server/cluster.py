@@ -255,9 +255,6 @@ def run_cluster(settings: Settings, announce: Callable[[], None] = lambda: None)
     from ray import serve
 
     application = bound(settings)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     ray.init(log_to_driver=settings.log_level == "debug", configure_logging=False)
     http = {"host": settings.host, "port": settings.port}
     if settings.tls_cert is not None:
@@ -265,6 +262,10 @@ def run_cluster(settings: Settings, announce: Callable[[], None] = lambda: None)
     try:
         serve.start(proxy_location="EveryNode", http_options=http)
         serve.run(application, name=NAME, route_prefix="/")
+        # Ray has handlers of its own, which would end this process at once.
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
         announce()
         ended.wait()
         serve.delete(NAME)

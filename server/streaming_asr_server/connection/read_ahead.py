@@ -16,8 +16,8 @@ class ReadAhead:
 
     uvicorn stops reading a socket whose messages wait. Ray Serve's proxy does not: it takes whatever comes, and what
     the application has not asked for would grow without a bound that anybody knows. Here it is counted. What waits may
-    have `maximum_bytes`, one message `message_bytes`; over that, the application's `receive` raises ProtocolError
-    "too_fast" or "too_big", behind the messages that came before.
+    have `maximum_bytes`, one message `message_bytes`; over that, all that waits is dropped, the application's next
+    `receive` raises ProtocolError "too_fast" or "too_big", and what still comes is read and forgotten.
     """
 
     def __init__(self, application: ASGIApp, *, maximum_bytes: int, message_bytes: int) -> None:
@@ -51,14 +51,16 @@ class Waiting:
         self._disconnect: Message | None = None
 
     async def fill(self, receive: Receive) -> None:
-        """Read to the end of the connection, or to the first message that is too much. Cancelling it loses nothing."""
+        """Read to the end of the connection. Cancelling it loses nothing."""
         try:
             while self._disconnect is None:
-                self._put(await receive())
+                message = await receive()
+                if self._error is None:
+                    self._put(message)
+                elif message["type"] == "websocket.disconnect":
+                    return
         except Exception as error:  # noqa: BLE001 - it belongs to the application, which waits for a message
-            self._error = error
-        finally:
-            self._arrived.set()
+            self._fail(error)
 
     async def get(self) -> Message:
         """The next message; the disconnect again and again. Cancelling it takes nothing out.
@@ -79,19 +81,23 @@ class Waiting:
 
     def _put(self, message: Message) -> None:
         size = _size(message)
-        if size > self._message_bytes:
-            raise ProtocolError("too_big", f"a message has {size} bytes; at most {self._message_bytes} are taken")
         self.bytes += size
-        if self.bytes > self._maximum_bytes:
-            raise ProtocolError(
-                "too_fast",
-                f"more than {self._maximum_bytes} bytes wait to be decoded; nothing holds a sender back here, so send "
-                "at the pace of the finals, or in real time",
-            )
-        if message["type"] == "websocket.disconnect":
+        if size > self._message_bytes:
+            text = f"a message has {size} bytes; at most {self._message_bytes} are taken"
+            self._fail(ProtocolError("too_big", text))
+        elif self.bytes > self._maximum_bytes:
+            text = f"more than {self._maximum_bytes} bytes wait to be decoded; nothing holds a sender back here, so "
+            self._fail(ProtocolError("too_fast", text + "send at the pace of the finals, or in real time"))
+        elif message["type"] == "websocket.disconnect":
             self._disconnect = message
         else:
             self._messages.append(message)
+        self._arrived.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._messages.clear()
+        self.bytes = 0
         self._arrived.set()
 
 

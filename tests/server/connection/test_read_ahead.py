@@ -55,12 +55,13 @@ async def test_messages_come_in_order_and_the_disconnect_again_and_again() -> No
     assert await taken_by(Client(*messages), 4) == [*messages, DISCONNECT]
 
 
-async def test_what_came_before_the_bound_is_taken_and_then_the_sender_is_told() -> None:
-    client = Client(audio(50), audio(50), audio(1))
+async def test_who_sends_more_than_may_wait_is_told_at_once_and_the_rest_is_forgotten() -> None:
+    client = Client(audio(50), audio(50), audio(1), audio(50), audio(50))
     with pytest.raises(ProtocolError, match="more than 100 bytes wait") as problem:
-        await taken_by(client, 3)
+        await taken_by(client, 1)
     assert (problem.value.code, problem.value.kind.resumable) == ("too_fast", True)
-    assert len(await taken_by(Client(audio(50), audio(50), audio(1)), 2)) == 2
+    assert client.left == [], "nothing waits before the application"
+    assert len(await taken_by(Client(audio(50), audio(50)), 2)) == 2
 
 
 async def test_what_was_taken_makes_room() -> None:
