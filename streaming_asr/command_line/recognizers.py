@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -55,6 +55,11 @@ class ConfiguredRecognizer:
     def stream(self, *, sample_rate: int, channels: int) -> SpeechStream:
         """Open a stream for arrays of that rate and so many channels."""
         return self.recognizer.stream(sample_rate=sample_rate, channels=channels, **self.arguments)
+
+    def with_hotword(self, word: str, weight: float) -> Self:
+        """The same recognizer; its streams listen for one more word."""
+        hotwords = {**self.arguments.get("hotwords", {}), word: weight}
+        return replace(self, arguments={**self.arguments, "hotwords": hotwords})
 
     def __enter__(self) -> Self:
         self.recognizer.__enter__()

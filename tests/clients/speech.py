@@ -21,7 +21,7 @@ from streaming_asr.protocol import EndpointRules
 from tests.clients.environments import Environment
 
 KEY: typing.Final = "a-key-for-tests"
-SECONDS: typing.Final = 9.6
+SECONDS: typing.Final = 7.6
 """So long is the recording."""
 
 PROGRAMS: typing.Final = Path(__file__).parent / "programs"

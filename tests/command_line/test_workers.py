@@ -24,8 +24,8 @@ PAUSE = np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE).astype(np.floa
 
 
 def recording() -> Samples:
-    """The bundled recording twice, with pauses: longer than a part."""
-    speech, _ = soundfile.read(RECORDING, dtype="float32")
+    """Five sentences of the bundled recording twice, with pauses: longer than a part."""
+    speech, _ = soundfile.read(RECORDING, dtype="float32", stop=21 * SAMPLE_RATE)
     return np.concatenate([speech, PAUSE, speech, PAUSE])
 
 
