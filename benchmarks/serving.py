@@ -148,7 +148,7 @@ async def play(stream: StreamConnection, audio: Samples) -> None:
 
 async def live_stream(url: str, audio: Samples, report: Report) -> None:
     """One client that speaks in real time; tells how the server kept up."""
-    async with connect(url) as stream:
+    async with connect(url, sample_rate=SAMPLE_RATE) as stream:
 
         async def speak() -> None:
             await play(stream, audio)
@@ -187,7 +187,7 @@ async def live_streams(url: str, recording: Samples, streams: int, seconds: floa
 async def single_stream_speed(url: str, recording: Samples) -> float:
     """Seconds of audio per second that one client gets through when it does not wait."""
     audio, began = np.tile(recording, 4), time.monotonic()
-    async with connect(url) as stream:
+    async with connect(url, sample_rate=SAMPLE_RATE) as stream:
         for start in range(0, len(audio), SAMPLE_RATE):
             await stream.send(audio[start : start + SAMPLE_RATE])
         await stream.finish()
@@ -212,7 +212,7 @@ async def waits_for_final(url: str, recording: Samples, *, forced: bool, times: 
 
 async def first_utterance(url: str, recording: Samples) -> list[float]:
     """Where the words of the first utterance end, in seconds."""
-    async with connect(url) as stream:
+    async with connect(url, sample_rate=SAMPLE_RATE) as stream:
         await stream.send(recording)
         await stream.finish()
         async for event in stream:
@@ -222,7 +222,7 @@ async def first_utterance(url: str, recording: Samples) -> list[float]:
 
 
 async def wait_for_final(url: str, speech: Samples, silence: Samples, *, forced: bool) -> float:
-    async with connect(url) as stream:
+    async with connect(url, sample_rate=SAMPLE_RATE) as stream:
         await play(stream, speech)
         ended = time.monotonic()
         pause = asyncio.create_task(stream.finalize() if forced else play(stream, silence))
@@ -238,7 +238,7 @@ async def wait_for_final(url: str, speech: Samples, silence: Samples, *, forced:
 async def idle_cost(server: ServerProcess, streams: int, seconds: float, *, silence: bool) -> str:
     """What streams cost that send silence, or nothing at all."""
     before = server.usage()
-    connections = [connect(server.url) for _ in range(streams)]
+    connections = [connect(server.url, sample_rate=SAMPLE_RATE) for _ in range(streams)]
     opened = [await connection.__aenter__() for connection in connections]
     await asyncio.sleep(1)
     began, start = time.monotonic(), server.usage()

@@ -67,9 +67,11 @@ class connect:  # noqa: N801 - it is used like a function, as in websockets
 
     Args:
         url: of the server, `ws://host:8765` or `wss://host`; the path may be left out.
+        sample_rate: of what will be sent, 8000 to 192000 samples per second: audio at another rate than declared is
+            recognized wrongly, so there is no usual one.
         api_key: if the server asks for one.
         client: how the connection is kept.
-        options: fields of `streaming_asr.protocol.Start`: encoding, sample_rate, channels, hotwords, endpoint, …
+        options: fields of `streaming_asr.protocol.Start`: encoding, channels, hotwords, endpoint, …
 
     Entering it connects once, and raises RefusedError, ConnectionLostError or OptionError if that fails. Leaving it
     closes the connection; without `finish()` before, words that are not final are lost. Leaving it by cancellation or
@@ -77,13 +79,19 @@ class connect:  # noqa: N801 - it is used like a function, as in websockets
     """
 
     def __init__(
-        self, url: str, *, api_key: str | None = None, client: ClientOptions | None = None, **options: Any
+        self,
+        url: str,
+        *,
+        sample_rate: int,
+        api_key: str | None = None,
+        client: ClientOptions | None = None,
+        **options: Any,
     ) -> None:
         self._client = client or ClientOptions()
         self._url = stream_address(url)
         key = api_key or self._client.api_key
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._start = _start(options)
+        self._start = _start({"sample_rate": sample_rate, **options})
         self._stream: StreamConnection | None = None
 
     async def __aenter__(self) -> StreamConnection:
@@ -119,7 +127,7 @@ class StreamConnection:
         self._held_bytes: Final = round(client.held_seconds * start.sample_rate * start.frame_bytes)
         self._to_send = asyncio.Event()
         self._acknowledged = asyncio.Event()
-        self._heard = 0
+        self._received = 0
         self._websocket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -229,18 +237,18 @@ class StreamConnection:
             await _hang_up(websocket)
 
     async def _watch(self, websocket: ClientConnection) -> None:
-        """Cut a connection off on which nothing is heard any more: neither an answer to a ping nor anything else.
+        """Cut a connection off on which nothing comes any more: neither an answer to a ping nor anything else.
 
         The answer alone would not do: a ping waits behind all audio that the server has not read yet.
         """
         while True:
             await asyncio.sleep(self._client.ping_seconds)
-            heard = self._heard
+            received = self._received
             try:
                 async with asyncio.timeout(self._client.ping_seconds):
                     await (await websocket.ping())
             except TimeoutError:
-                if heard == self._heard:
+                if received == self._received:
                     _cut_off(websocket)
             except ConnectionClosed:
                 return
@@ -280,7 +288,7 @@ class StreamConnection:
 
     async def _take(self, data: str | bytes, end: ClientEnd) -> bool:
         """Take in one message of the server; True if it was the last word."""
-        self._heard += 1
+        self._received += 1
         message = end.receive(data)
         if isinstance(message, Failure):
             if message.resumable:

@@ -1,4 +1,4 @@
-"""Blocks of any rate and channel count to what is heard, at 16 kHz."""
+"""Blocks of any rate and channel count to what is recognized, at 16 kHz."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Conversion:
     What comes out has the shape (samples,), or with `separate` (samples, channels).
 
     Args:
-        channel: the one channel to hear, from 0; None for the mean of all.
-        separate: whether each channel is heard for itself.
+        channel: the one channel to recognize, from 0; None for the mean of all.
+        separate: whether each channel is recognized by itself.
     """
 
     def __init__(self, *, channel: int | None = None, separate: bool = False) -> None:
@@ -34,14 +34,14 @@ class Conversion:
         return self._mixer.columns
 
     def expect(self, channels: int) -> None:
-        """Say how many channels the first block will have; raises OptionError if the one to hear is not among them."""
+        """Say how many channels the first block has; raises OptionError if the one to recognize is not among them."""
         self._mixer.expect(channels)
 
     def push(self, block: Block) -> Iterator[Samples]:
         """A block at 16 kHz; where the rate changes, preceded by the rest of the audio at the old one.
 
         Raises:
-            AudioError: the rate is out of range, or the channel to hear was never there.
+            AudioError: the rate is out of range, or the channel to recognize was never there.
         """
         mixed = self._mixer.mixed(block)
         if self._resampler is None or self._resampler.rate != block.sample_rate:

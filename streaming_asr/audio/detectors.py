@@ -151,7 +151,7 @@ class NoiseRobustDetector:
         candidate = self._inner.is_speech(frame) and stands_out
         if self._voice is None:
             return candidate
-        self._voice.hear(frame)
+        self._voice.push(frame)
         self._recent.append(candidate and self._voice.is_voiced())
         return candidate and sum(self._recent) >= 2
 
@@ -209,7 +209,7 @@ class VoiceDetector:
         self._threshold: Final = threshold
         self._window: Samples = np.zeros(milliseconds_to_samples(40), np.float32)
 
-    def hear(self, frame: Samples) -> None:
+    def push(self, frame: Samples) -> None:
         """Move the window on by a frame, shape (frame_samples,)."""
         self._window = np.concatenate([self._window[len(frame) :], frame])
 

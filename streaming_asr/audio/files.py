@@ -61,8 +61,8 @@ class FileSource:
     Args:
         file: a path; or an open binary file, or a `Pipe`.
         piece_ms: length of a piece in milliseconds, over 0; from a pipe pieces come as soon as they can.
-        channel: the one channel to hear, from 0.
-        track: number of the audio track to hear, from 0, or its language as the file names it; None for its default.
+        channel: the one channel to recognize, from 0.
+        track: number of the audio track to read, from 0, or its language as the file names it; None for its default.
         name: what the file is called in errors; None for its path.
 
     Raises:
@@ -156,7 +156,7 @@ class FileSource:
     def _pieces(self) -> Iterator[Samples]:
         """All samples, in pieces of one length, or of a pipe as they come."""
         waiting: list[Samples] = []
-        for samples in self._heard():
+        for samples in self._samples():
             waiting.append(samples)
             if self._live or sum(map(len, waiting)) >= self._piece:
                 joined = np.concatenate(waiting)
@@ -165,7 +165,7 @@ class FileSource:
                 waiting = [joined[whole:]]
         yield from recut(np.concatenate([*waiting, self._conversion.nothing()]), self._piece)
 
-    def _heard(self) -> Iterator[Samples]:
+    def _samples(self) -> Iterator[Samples]:
         try:
             for block in self._reader.blocks():
                 yield from self._conversion.push(block)

@@ -1,4 +1,4 @@
-"""From what a source sends to what the library hears: decode, mix and resample in one machine."""
+"""From what a source sends to what the library recognizes: decode, mix and resample in one machine."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class AudioInput:
         encoding: how bytes are to be read; None if only arrays will be pushed.
         sample_rate: samples per second and channel, 8000 to 192000; a container says it itself, Opus has none.
         channels: interleaved channels, 1 to 256, for Opus 1 or 2; a container says it itself.
-        channel: the one channel to hear, from 0; None for the mean of all.
-        separate: whether each channel is heard for itself.
+        channel: the one channel to recognize, from 0; None for the mean of all.
+        separate: whether each channel is recognized by itself.
         detect: whether bytes that begin like a container are read as one although raw samples were declared.
         limits: what a sender may ask for.
 
@@ -93,7 +93,7 @@ class AudioInput:
             AudioError: the piece is not the audio that was declared; of raw audio, nothing of it was taken in.
             StreamClosedError: the input was finished.
         """
-        return self._joined(self._heard(piece))
+        return self._joined(self._converted(piece))
 
     def pieces(self, piece: PcmPiece) -> Iterator[Samples]:
         """Take in one piece little by little, so that no step takes long or much memory; to be iterated to the end.
@@ -105,7 +105,7 @@ class AudioInput:
             StreamClosedError: the input was finished.
         """
         for part in self._parts(piece):
-            for samples in self._heard(part):
+            for samples in self._converted(part):
                 for start in range(0, len(samples), LONGEST_PIECE):
                     yield samples[start : start + LONGEST_PIECE]
             yield self._conversion.nothing()
@@ -134,7 +134,7 @@ class AudioInput:
             return [piece]
         return (piece[start : start + PIECE_BYTES] for start in range(0, max(len(piece), 1), PIECE_BYTES))
 
-    def _heard(self, piece: PcmPiece) -> Iterator[Samples]:
+    def _converted(self, piece: PcmPiece) -> Iterator[Samples]:
         if self._finished:
             raise StreamClosedError("audio was pushed after finish(); open a new stream")
         for block in self._decoder.push(piece):

@@ -1,4 +1,4 @@
-"""The channels of a source into those that are heard: their mean, one of them, or each for itself."""
+"""The channels of a source into those that are recognized: their mean, one of them, or each for itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Mixer:
     """Frames of any number of channels into audio of one shape, (samples,) or with `separate` (samples, channels).
 
     Args:
-        channel: the one channel to hear, from 0; None for the mean of all, or the loudest where they cancel out.
-        separate: whether each channel is heard for itself.
+        channel: the one channel to recognize, from 0; None for the mean of all, or the loudest where they cancel out.
+        separate: whether each channel is recognized by itself.
 
     Raises:
         OptionError: `channel` is negative, or stands together with `separate`.
@@ -25,7 +25,9 @@ class Mixer:
 
     def __init__(self, *, channel: int | None = None, separate: bool = False) -> None:
         if channel is not None and (separate or channel < 0):
-            raise OptionError(f"channel is {channel}; it must be 0 or more, and is not for channels heard separately")
+            raise OptionError(
+                f"channel is {channel}; it must be 0 or more, and is not for channels recognized separately"
+            )
         self.channel: Final = channel
         self.separate: Final = separate
         self.columns: int | None = None if separate else 1
@@ -37,7 +39,7 @@ class Mixer:
         """Say how many channels the first block will have.
 
         Raises:
-            OptionError: the channel to hear is not among them.
+            OptionError: the channel to recognize is not among them.
         """
         if self.channel is not None and self.channel >= channels:
             raise OptionError(f"channel is {self.channel}; it must be from 0 to {channels - 1}")
@@ -45,13 +47,13 @@ class Mixer:
             self.columns = channels
 
     def mixed(self, block: Block) -> Samples:
-        """What is heard of a block.
+        """What is recognized of a block.
 
-        Where a stream changes its channels, what is heard keeps its shape: a missing channel is silent then, and for
-        the one channel to hear the last one stands in.
+        Where a stream changes its channels, what comes out keeps its shape: a missing channel is silent then, and for
+        the one channel to recognize the last one stands in.
 
         Raises:
-            AudioError: the channel to hear is not in the first block.
+            AudioError: the channel to recognize is not in the first block.
         """
         frames, channels = block.frames, block.frames.shape[1]
         if not self._begun:
@@ -94,14 +96,14 @@ class Mean:
         mean = downmix(frames)
         if self.channels == 1:
             return mean
-        heard, at = mean.copy(), 0
+        chosen, at = mean.copy(), 0
         while at < len(frames):
             part = slice(at, at + self._block - self._filled)
             if self._alone is not None:
-                heard[part] = frames[part, self._alone]
+                chosen[part] = frames[part, self._alone]
             self._measure(frames[part], mean[part])
             at = part.stop
-        return heard
+        return chosen
 
     def _measure(self, frames: Frames, mean: Samples) -> None:
         self._powers += np.square(frames, dtype=np.float64).sum(axis=0)

@@ -52,7 +52,7 @@ class StandardInput:
         encoding: how a sample is written.
         sample_rate: frames per second, as they come.
         channels: interleaved channels, as they come.
-        channel: the one channel to hear, from 0; None for the mean of all.
+        channel: the one channel to recognize, from 0; None for the mean of all.
         stream: where to read; None is standard input.
 
     Raises:

@@ -119,11 +119,11 @@ def bench(
 
 def warm_up(stream: SpeechStream, pieces: Sequence[Frames], *, sample_rate: int, seconds: float = 5.0) -> None:
     """Run the beginning once: the first steps of a model choose its kernels and are slower than all others."""
-    heard = 0.0
+    length = 0.0
     for piece in pieces:
         stream.push(piece)
-        heard += len(piece) / sample_rate
-        if heard > seconds:
+        length += len(piece) / sample_rate
+        if length > seconds:
             break
     stream.finish()
 

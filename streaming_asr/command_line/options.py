@@ -341,7 +341,7 @@ class ChoiceOptions:
         str | None,
         typer.Option(
             metavar="N|each",
-            help="The one channel to hear, from 0, or each for itself, in a transcript of its own.",
+            help="The one channel to recognize, from 0, or each for itself, in a transcript of its own.",
             show_default="all, mixed",
             rich_help_panel=CHOICE,
         ),
@@ -359,7 +359,7 @@ class ChoiceOptions:
 
     @property
     def one_channel(self) -> int | None:
-        """The one channel to hear; raises OptionError for what is neither a number nor `each`."""
+        """The one channel to recognize; raises OptionError for what is neither a number nor `each`."""
         if self.channel is None or self.each_channel:
             return None
         if not self.channel.isdecimal():

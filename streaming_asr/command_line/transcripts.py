@@ -23,7 +23,7 @@ SUFFIXES: Final[dict[Format, str]] = {"text": ".txt", "json": ".json", "srt": ".
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What one transcript is of: a file, or one channel of it that is heard for itself."""
+    """What one transcript is of: a file, or one channel of it that is recognized by itself."""
 
     name: str
     channel: int | None = None

@@ -69,5 +69,5 @@ def test_separate_channels_keep_their_number_whatever_comes() -> None:
 def test_a_channel_that_a_stream_does_not_have_is_named() -> None:
     with pytest.raises(AudioError, match="channel is 2; it must be from 0 to 1"):
         Mixer(channel=2).mixed(Block(np.ones((3, 2), np.float32), RATE))
-    with pytest.raises(OptionError, match="not for channels heard separately"):
+    with pytest.raises(OptionError, match="not for channels recognized separately"):
         Mixer(channel=0, separate=True)

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.anyio
 FAST = ClientOptions(backoff=Backoff(first=0.001, longest=0.01, give_up_seconds=0.3))
 
 
-class Ears:
+class ServerSide:
     """The server's side of one connection."""
 
     def __init__(self, websocket: ServerConnection) -> None:
@@ -64,7 +64,7 @@ class Ears:
         for message in messages:
             await self.websocket.send(self.end.send(message))
 
-    async def hear_start(self, first_sample: int = 0, *, idle_seconds: float = 60) -> Start:
+    async def receive_start(self, first_sample: int = 0, *, idle_seconds: float = 60) -> Start:
         start = await self.receive()
         assert isinstance(start, Start)
         await self.send(
@@ -80,15 +80,15 @@ class Ears:
         )
         return start
 
-    async def hear_all(self) -> bytes:
+    async def receive_all(self) -> bytes:
         """All audio up to `finish`."""
-        heard = b""
+        received = b""
         while not isinstance(message := await self.receive(), Finish):
-            heard += message.data if isinstance(message, Audio) else b""
-        return heard
+            received += message.data if isinstance(message, Audio) else b""
+        return received
 
 
-Behaviour = Callable[[Ears, int], Awaitable[None]]
+Behaviour = Callable[[ServerSide, int], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -97,7 +97,7 @@ async def server(behave: Behaviour, refuse: Callable[[int], Response | None] = l
     attempts, connections = iter(range(1_000)), iter(range(1_000))
 
     async def handle(websocket: ServerConnection) -> None:
-        await behave(Ears(websocket), next(connections))
+        await behave(ServerSide(websocket), next(connections))
 
     def process(connection: ServerConnection, request: Request) -> Response | None:
         return refuse(next(attempts))
@@ -113,10 +113,10 @@ async def server(behave: Behaviour, refuse: Callable[[int], Response | None] = l
         yield f"ws://127.0.0.1:{next(iter(running.sockets)).getsockname()[1]}"
 
 
-async def finishing(ears: Ears, number: int) -> None:
-    await ears.hear_start()
-    heard = await ears.hear_all()
-    await ears.send(Finished(len(heard) // 2, 1.0))
+async def finishing(side: ServerSide, number: int) -> None:
+    await side.receive_start()
+    received = await side.receive_all()
+    await side.send(Finished(len(received) // 2, 1.0))
 
 
 def final(utterance: int, text: str = "word") -> Final:
@@ -124,11 +124,11 @@ def final(utterance: int, text: str = "word") -> Final:
 
 
 async def test_options_and_samples_arrive_as_they_were_given() -> None:
-    async def behave(ears: Ears, number: int) -> None:
-        start = await ears.hear_start()
+    async def behave(side: ServerSide, number: int) -> None:
+        start = await side.receive_start()
         assert (start.sample_rate, start.hotwords) == (48_000, {"Ada": 8.0})
-        assert await ears.hear_all() == bytes([0, 0x40, 0xFF, 0x7F, 1, 0])
-        await ears.send(Finished(3, 1.0))
+        assert await side.receive_all() == bytes([0, 0x40, 0xFF, 0x7F, 1, 0])
+        await side.send(Finished(3, 1.0))
 
     async with server(behave) as url, connect(url, sample_rate=48_000, hotwords={"Ada": 8.0}) as stream:
         await stream.send(np.array([0.5, 1.0], np.float32))
@@ -146,44 +146,44 @@ async def test_events_are_the_librarys_own() -> None:
         SpeechEnded(0, 0.5, "silence", 0.0),
     ]
 
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.hear_start()
-        await ears.hear_all()
-        await ears.send(*(AcknowledgedFinal(event, 0) if isinstance(event, Final) else event for event in told))
-        await ears.send(Finished(0, 0.0))
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.receive_start()
+        await side.receive_all()
+        await side.send(*(AcknowledgedFinal(event, 0) if isinstance(event, Final) else event for event in told))
+        await side.send(Finished(0, 0.0))
 
-    async with server(behave) as url, connect(url) as stream:
+    async with server(behave) as url, connect(url, sample_rate=16_000) as stream:
         await stream.finish()
         assert [event async for event in stream] == told
 
 
 async def test_a_dropped_connection_is_taken_up_where_the_server_wants_it() -> None:
-    heard: list[Any] = []
+    received: list[Any] = []
 
-    async def behave(ears: Ears, number: int) -> None:
+    async def behave(side: ServerSide, number: int) -> None:
         if number == 0:
-            await ears.hear_start()
-            await ears.send(AcknowledgedFinal(final(0, "first"), 2))
-            await ears.receive()
-            ears.websocket.transport.abort()
+            await side.receive_start()
+            await side.send(AcknowledgedFinal(final(0, "first"), 2))
+            await side.receive()
+            side.websocket.transport.abort()
             return
-        start = await ears.hear_start(first_sample=2)
-        heard.append(start.resume)
-        heard.append(await ears.hear_all())
-        await ears.send(AcknowledgedFinal(final(1, "second"), 4), Finished(4, 1.0))
+        start = await side.receive_start(first_sample=2)
+        received.append(start.resume)
+        received.append(await side.receive_all())
+        await side.send(AcknowledgedFinal(final(1, "second"), 4), Finished(4, 1.0))
 
-    async with server(behave) as url, connect(url, client=FAST) as stream:
+    async with server(behave) as url, connect(url, sample_rate=16_000, client=FAST) as stream:
         await stream.send(b"aabbccdd")
         await stream.finish()
         texts = [event.text async for event in stream if isinstance(event, Final)]
     assert texts == ["first", "second"]
-    assert (heard[0].session, heard[0].acknowledged, heard[0].utterance) == ("s", 2, 1)
-    assert heard[1] == b"ccdd"
+    assert (received[0].session, received[0].acknowledged, received[0].utterance) == ("s", 2, 1)
+    assert received[1] == b"ccdd"
 
 
 async def test_a_server_that_cannot_be_reached_is_an_error_at_once() -> None:
     with pytest.raises(ConnectionLostError, match="cannot be reached"):
-        async with connect("ws://127.0.0.1:1"):
+        async with connect("ws://127.0.0.1:1", sample_rate=16_000):
             pass
 
 
@@ -197,40 +197,40 @@ async def test_a_refusal_is_an_error_at_once_with_its_reason() -> None:
 
     async with server(finishing, refuse) as url:
         with pytest.raises(RefusedError, match="all streams are in use") as refused:
-            async with connect(url):
+            async with connect(url, sample_rate=16_000):
                 pass
     assert (refused.value.status, refused.value.code, refused.value.retry_after) == (503, "overloaded", 5.0)
     assert refused.value.temporary
 
 
 async def test_a_busy_server_is_asked_again_when_a_stream_was_dropped() -> None:
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.hear_start()
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.receive_start()
         if number == 0:
-            ears.websocket.transport.abort()
+            side.websocket.transport.abort()
             return
-        await ears.hear_all()
-        await ears.send(Finished(0, 0.0))
+        await side.receive_all()
+        await side.send(Finished(0, 0.0))
 
     def refuse(attempt: int) -> Response | None:
         return Response(503, "Busy", Headers()) if attempt in (1, 2) else None
 
-    async with server(behave, refuse) as url, connect(url, client=FAST) as stream:
+    async with server(behave, refuse) as url, connect(url, sample_rate=16_000, client=FAST) as stream:
         await stream.finish()
         assert [event async for event in stream] == []
 
 
 @pytest.mark.parametrize(("status", "error"), [(503, ConnectionLostError), (401, RefusedError)])
 async def test_patience_has_an_end(status: int, error: type[Exception]) -> None:
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.hear_start()
-        await ears.send(SpeechStarted(0, 0.0, 0.0))
-        ears.websocket.transport.abort()
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.receive_start()
+        await side.send(SpeechStarted(0, 0.0, 0.0))
+        side.websocket.transport.abort()
 
     def refuse(attempt: int) -> Response | None:
         return Response(status, HTTPStatus(status).phrase, Headers()) if attempt else None
 
-    async with server(behave, refuse) as url, connect(url, client=FAST) as stream:
+    async with server(behave, refuse) as url, connect(url, sample_rate=16_000, client=FAST) as stream:
         with pytest.raises(error):
             assert [event async for event in stream] == [SpeechStarted(0, 0.0, 0.0)]
         with pytest.raises(StreamClosedError):
@@ -241,17 +241,17 @@ async def test_patience_has_an_end(status: int, error: type[Exception]) -> None:
 async def test_an_error_of_the_server_is_resumed_from_only_if_it_may_be(resumable: bool, connections: int) -> None:
     seen = []
 
-    async def behave(ears: Ears, number: int) -> None:
+    async def behave(side: ServerSide, number: int) -> None:
         seen.append(number)
-        await ears.hear_start()
+        await side.receive_start()
         if number == 0:
-            await ears.send(Failure("internal", "server", "broken", resumable))
-            await ears.websocket.close(4500)
+            await side.send(Failure("internal", "server", "broken", resumable))
+            await side.websocket.close(4500)
             return
-        await ears.hear_all()
-        await ears.send(Finished(0, 0.0))
+        await side.receive_all()
+        await side.send(Finished(0, 0.0))
 
-    async with server(behave) as url, connect(url, client=FAST) as stream:
+    async with server(behave) as url, connect(url, sample_rate=16_000, client=FAST) as stream:
         await stream.finish()
         if resumable:
             assert [event async for event in stream] == []
@@ -262,12 +262,12 @@ async def test_an_error_of_the_server_is_resumed_from_only_if_it_may_be(resumabl
 
 
 async def test_a_server_that_breaks_the_protocol_ends_the_stream() -> None:
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.receive()
-        await ears.websocket.send('{"type": "finished", "samples": 0, "duration": 0}')
-        await ears.websocket.wait_closed()
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.receive()
+        await side.websocket.send('{"type": "finished", "samples": 0, "duration": 0}')
+        await side.websocket.wait_closed()
 
-    async with server(behave) as url, connect(url, client=FAST) as stream:
+    async with server(behave) as url, connect(url, sample_rate=16_000, client=FAST) as stream:
         with pytest.raises(Exception, match="may not send 'finished'"):
             await anext(aiter(stream))
 
@@ -275,18 +275,18 @@ async def test_a_server_that_breaks_the_protocol_ends_the_stream() -> None:
 async def test_sending_waits_while_too_much_is_not_acknowledged() -> None:
     acknowledge = asyncio.Event()
 
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.hear_start()
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.receive_start()
         for _ in range(10):
-            if isinstance(await ears.receive(), Audio):
+            if isinstance(await side.receive(), Audio):
                 break
         await acknowledge.wait()
-        await ears.send(Acknowledged(32_000))
-        await ears.hear_all()
-        await ears.send(Finished(0, 0.0))
+        await side.send(Acknowledged(32_000))
+        await side.receive_all()
+        await side.send(Finished(0, 0.0))
 
     client = ClientOptions(held_seconds=1)
-    async with server(behave) as url, connect(url, client=client) as stream:
+    async with server(behave) as url, connect(url, sample_rate=16_000, client=client) as stream:
         await stream.send(bytes(64_000))
         waiting = asyncio.create_task(stream.send(bytes(2)))
         await asyncio.sleep(0.1)
@@ -298,13 +298,13 @@ async def test_sending_waits_while_too_much_is_not_acknowledged() -> None:
 
 
 async def test_a_cancelled_send_has_sent_nothing() -> None:
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.hear_start()
-        assert await ears.hear_all() == bytes(64_000)
-        await ears.send(Finished(0, 0.0))
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.receive_start()
+        assert await side.receive_all() == bytes(64_000)
+        await side.send(Finished(0, 0.0))
 
     client = ClientOptions(held_seconds=1)
-    async with server(behave) as url, connect(url, client=client) as stream:
+    async with server(behave) as url, connect(url, sample_rate=16_000, client=client) as stream:
         await stream.send(bytes(64_000))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(stream.send(b"12"), 0.05)
@@ -313,14 +313,14 @@ async def test_a_cancelled_send_has_sent_nothing() -> None:
 
 
 async def test_a_silent_client_says_that_it_is_there() -> None:
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.hear_start(idle_seconds=0.1)
-        assert await ears.receive() == KeepAlive()
-        assert await ears.receive() == KeepAlive()
-        await ears.hear_all()
-        await ears.send(Finished(0, 0.0))
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.receive_start(idle_seconds=0.1)
+        assert await side.receive() == KeepAlive()
+        assert await side.receive() == KeepAlive()
+        await side.receive_all()
+        await side.send(Finished(0, 0.0))
 
-    async with server(behave) as url, connect(url) as stream:
+    async with server(behave) as url, connect(url, sample_rate=16_000) as stream:
         await asyncio.sleep(0.2)
         await stream.finish()
         assert [event async for event in stream] == []
@@ -329,18 +329,18 @@ async def test_a_silent_client_says_that_it_is_there() -> None:
 async def test_leaving_early_closes_the_connection() -> None:
     closed = asyncio.Event()
 
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.websocket.wait_closed()
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.websocket.wait_closed()
         closed.set()
 
     async with server(behave) as url:
-        async with connect(url) as stream:
+        async with connect(url, sample_rate=16_000) as stream:
             await stream.send(b"1234")
         await asyncio.wait_for(closed.wait(), 5)
 
 
 async def test_after_finish_nothing_more_can_be_sent() -> None:
-    async with server(finishing) as url, connect(url) as stream:
+    async with server(finishing) as url, connect(url, sample_rate=16_000) as stream:
         await stream.finish()
         await stream.finish()
         for send in (stream.send(b"12"), stream.finalize(), stream.update(hotwords={})):
@@ -363,11 +363,11 @@ async def test_events_that_nobody_reads_give_way_to_newer_partials_only() -> Non
 
 
 async def test_a_server_is_a_recognizer_without_asyncio() -> None:
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.hear_start()
-        await ears.send(SpeechStarted(0, 0.0, 0.0))
-        await ears.hear_all()
-        await ears.send(AcknowledgedFinal(final(0), 2), Finished(2, 1.0))
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.receive_start()
+        await side.send(SpeechStarted(0, 0.0, 0.0))
+        await side.receive_all()
+        await side.send(AcknowledgedFinal(final(0), 2), Finished(2, 1.0))
 
     def use(url: str) -> list[Event]:
         with RemoteRecognizer(url) as recognizer:
@@ -381,10 +381,10 @@ async def test_a_server_is_a_recognizer_without_asyncio() -> None:
 
 
 async def test_a_remote_stream_raises_what_went_wrong() -> None:
-    async def behave(ears: Ears, number: int) -> None:
-        await ears.hear_start()
-        await ears.send(Failure("bad_option", "client", "no such language", False))
-        await ears.websocket.close(4400)
+    async def behave(side: ServerSide, number: int) -> None:
+        await side.receive_start()
+        await side.send(Failure("bad_option", "client", "no such language", False))
+        await side.websocket.close(4400)
 
     def use(url: str) -> None:
         with RemoteRecognizer(url) as recognizer:

@@ -27,7 +27,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def failure(url: str) -> str:
     with pytest.raises(ConnectionLostError) as lost:
-        async with connect(url, client=FAST):
+        async with connect(url, sample_rate=16_000, client=FAST):
             pass
     assert "\n" not in str(lost.value)
     return str(lost.value)
@@ -39,7 +39,7 @@ async def test_a_server_that_is_starting_is_waited_for_as_long_as_it_says() -> N
 
     began = time.monotonic()
     client = ClientOptions(backoff=Backoff(first=0.001, longest=0.01, give_up_seconds=20))
-    async with server(finishing, refuse) as url, connect(url, client=client) as stream:
+    async with server(finishing, refuse) as url, connect(url, sample_rate=16_000, client=client) as stream:
         assert time.monotonic() - began >= 1
         await stream.finish()
         assert [event async for event in stream] == []
@@ -54,7 +54,7 @@ async def test_a_server_that_is_full_is_told_at_once() -> None:
     full = b'{"error": {"code": "overloaded", "message": "all streams are in use"}}'
     async with server(finishing, lambda attempt: Response(503, "Busy", Headers(), full)) as url:
         with pytest.raises(RefusedError, match="all streams are in use"):
-            async with connect(url, client=FAST):
+            async with connect(url, sample_rate=16_000, client=FAST):
                 pass
 
 

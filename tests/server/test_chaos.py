@@ -96,7 +96,10 @@ async def test_a_server_that_is_killed_and_started_again_loses_nothing() -> None
     port, audio = free_port(), tone_words([0, 17, 18, 0, 0, 0, 0, 19, 20, 21, 0, 0, 0, 22])
     client = ClientOptions(backoff=Backoff(first=0.02, longest=0.2, give_up_seconds=60))
     events: list[Event] = []
-    async with server_process(port) as first, connect(f"ws://127.0.0.1:{port}", client=client) as stream:
+    async with (
+        server_process(port) as first,
+        connect(f"ws://127.0.0.1:{port}", sample_rate=16_000, client=client) as stream,
+    ):
         await stream.send(audio[:13_000])
         async for event in stream:
             events.append(event)
@@ -117,7 +120,7 @@ async def refusal(port: int) -> RefusedError:
     """How the server says no; a signal takes a moment until it does."""
     for _ in range(100):
         try:
-            async with connect(f"ws://127.0.0.1:{port}", client=FAST):
+            async with connect(f"ws://127.0.0.1:{port}", sample_rate=16_000, client=FAST):
                 await asyncio.sleep(0.05)
         except RefusedError as refused:
             return refused
@@ -126,7 +129,10 @@ async def refusal(port: int) -> RefusedError:
 
 async def test_a_server_that_is_told_to_stop_lets_streams_finish_and_takes_no_new_ones() -> None:
     port = free_port()
-    async with server_process(port, "20") as process, connect(f"ws://127.0.0.1:{port}", client=FAST) as stream:
+    async with (
+        server_process(port, "20") as process,
+        connect(f"ws://127.0.0.1:{port}", sample_rate=16_000, client=FAST) as stream,
+    ):
         await stream.send(tone_words([17, 18]))
         await anext(aiter(stream))
         process.send_signal(signal.SIGTERM)
@@ -142,7 +148,10 @@ async def test_a_server_that_is_told_to_stop_lets_streams_finish_and_takes_no_ne
 async def test_a_stream_that_outlasts_the_grace_period_goes_on_elsewhere() -> None:
     port = free_port()
     client = ClientOptions(backoff=Backoff(first=0.02, longest=0.1, give_up_seconds=60))
-    async with server_process(port, "0.2") as process, connect(f"ws://127.0.0.1:{port}", client=client) as stream:
+    async with (
+        server_process(port, "0.2") as process,
+        connect(f"ws://127.0.0.1:{port}", sample_rate=16_000, client=client) as stream,
+    ):
         await stream.send(tone_words([17, 18]))
         await anext(aiter(stream))
         process.send_signal(signal.SIGTERM)
@@ -159,7 +168,7 @@ async def test_a_half_open_connection_is_noticed_by_both_ends() -> None:
     async with (
         local_server(ScriptedRecognition, settings) as server,
         bad_network(lambda: server.port, seed=0) as network,
-        connect(network.url, client=client) as stream,
+        connect(network.url, sample_rate=16_000, client=client) as stream,
     ):
         await stream.send(tone_words([17, 18]))
         await anext(aiter(stream))

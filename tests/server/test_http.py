@@ -62,7 +62,7 @@ async def test_a_model_that_cannot_be_loaded_ends_the_server(caplog: pytest.LogC
 async def test_metrics_count_what_happened() -> None:
     async with local_server(ScriptedRecognition, Settings(max_streams=1)) as server:
         await events_of(server.url, tone_words([17, 18, 0, 0, 0, 19]))
-        async with connect(server.url):
+        async with connect(server.url, sample_rate=16_000):
             with pytest.raises(RefusedError):
                 await events_of(server.url, tone_words([17]))
             async with httpx.AsyncClient() as http:

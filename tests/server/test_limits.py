@@ -30,7 +30,7 @@ async def test_a_full_server_says_so_before_the_upgrade_and_takes_streams_again_
     async with local_server(ScriptedRecognition, Settings(max_streams=2)) as server:
         async with AsyncExitStack() as streams:
             for _ in range(2):
-                await streams.enter_async_context(connect(server.url))
+                await streams.enter_async_context(connect(server.url, sample_rate=16_000))
             with pytest.raises(RefusedError) as refused:
                 await events_of(server.url, tone_words([17]))
             assert (refused.value.status, refused.value.code) == (503, "overloaded")
@@ -95,7 +95,10 @@ async def test_a_browser_token_opens_one_connection() -> None:
 
 
 async def test_a_key_has_its_own_number_of_streams() -> None:
-    async with local_server(ScriptedRecognition, keys=KEYS) as server, connect(server.url, api_key="open-sesame"):
+    async with (
+        local_server(ScriptedRecognition, keys=KEYS) as server,
+        connect(server.url, sample_rate=16_000, api_key="open-sesame"),
+    ):
         with pytest.raises(RefusedError) as refused:
             await events_of(server.url, tone_words([17]), api_key="open-sesame")
         await events_of(server.url, tone_words([17]), api_key="free")
@@ -171,7 +174,10 @@ async def test_a_stalled_recognizer_ends_in_an_error_and_a_metric() -> None:
 async def test_a_fault_of_the_recognizer_is_survived_by_going_on_with_a_new_session() -> None:
     recognition = ScriptedRecognition()
     client = ClientOptions()
-    async with local_server(lambda: recognition) as server, connect(server.url, client=client) as stream:
+    async with (
+        local_server(lambda: recognition) as server,
+        connect(server.url, sample_rate=16_000, client=client) as stream,
+    ):
         await stream.send(tone_words([17, 18, 0, 0, 0, 19]))
         async for event in stream:
             if type(event).__name__ == "SpeechEnded":

@@ -75,7 +75,7 @@ async def test_audio_sent_before_the_answer_is_kept() -> None:
 
 
 async def test_finalize_ends_the_utterance_and_the_stream_stays_open() -> None:
-    async with local_server(ScriptedRecognition) as server, connect(server.url) as stream:
+    async with local_server(ScriptedRecognition) as server, connect(server.url, sample_rate=16_000) as stream:
         await stream.send(tone_words([17]))
         await stream.finalize()
         async for event in stream:
@@ -99,7 +99,7 @@ async def test_options_are_obeyed() -> None:
 
 
 async def test_new_endpoint_rules_hold_from_their_place_on() -> None:
-    async with local_server(ScriptedRecognition) as server, connect(server.url) as stream:
+    async with local_server(ScriptedRecognition) as server, connect(server.url, sample_rate=16_000) as stream:
         await stream.send(tone_words([17] * 12))
         await stream.update(endpoint={"maximum_length_ms": 1_500})
         await stream.send(tone_words([18] * 12))
@@ -176,7 +176,7 @@ async def test_no_start_and_no_word_are_not_waited_for_for_ever() -> None:
             await client.send({"type": "start"})
             heard, closed = await client.receive_all()
         assert (heard[-1]["code"], heard[-1]["resumable"], closed) == ("idle", True, 4408)
-        async with connect(server.url, client=FAST) as stream:
+        async with connect(server.url, sample_rate=16_000, client=FAST) as stream:
             await asyncio.sleep(0.5)
             await stream.finish()
             assert [event async for event in stream] == []

@@ -136,7 +136,7 @@ export type Samples = Int16Array | Float32Array | Uint8Array;
 export interface StreamOptions {
   /** Its audio is sent, then the stream is finished; a microphone is let go of when the stream ends. */
   source?: LiveAudio | (AsyncIterable<Samples> & { sampleRate?: number });
-  /** Samples per second; the source's, or else 16000. */
+  /** Samples per second, 8000 to 192000; the source's, if that says it. */
   sampleRate?: number;
   language?: string;
   /** Words to listen for, with their weights; 10 is usual. */

@@ -81,10 +81,11 @@ export class SpeechStream {
       if (!OPTIONS.has(name)) throw new TypeError(`there is no option ${name}; there are ${[...OPTIONS].join(", ")}`);
     }
     this.#options = options;
-    this.#sampleRate = options.sampleRate ?? options.source?.sampleRate ?? 16_000;
-    if (!(this.#sampleRate >= 8000 && this.#sampleRate <= 192_000)) {
-      throw new RangeError(`sampleRate is ${this.#sampleRate}; it must be from 8000 to 192000`);
+    const sampleRate = options.sampleRate ?? options.source?.sampleRate;
+    if (sampleRate === undefined || !(sampleRate >= 8000 && sampleRate <= 192_000)) {
+      throw new RangeError(`sampleRate is ${sampleRate}; it must be from 8000 to 192000`);
     }
+    this.#sampleRate = sampleRate;
     const capacity = Math.ceil((options.heldSeconds ?? HELD_SECONDS) * this.#sampleRate);
     this.#stream = new ClientStream(startOf(options, this.#sampleRate), capacity);
     this.#opened.catch(() => {}); // who does not ask need not hear of it here: the loop throws it as well

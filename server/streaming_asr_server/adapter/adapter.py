@@ -70,7 +70,7 @@ class ProtocolAdapter:
         """The events, then the answer to what was asked for."""
         if self._separate and outcome.channels is not None:
             self._separate = False
-            self._codec.separated(outcome.channels)
+            self._codec.channels_known(outcome.channels)
         messages = [message for item in outcome.events for message in self._codec.event(item.channel, item.event)]
         if outcome.rejected is not None:
             messages += self._codec.failed(CodecFailure("audio", outcome.rejected))
@@ -83,9 +83,9 @@ class ProtocolAdapter:
     def _answer(self, outcome: Outcome) -> Sequence[Outgoing]:
         match outcome.cause:
             case AudioPiece() if outcome.messages and outcome.rejected is None:
-                return self._codec.taken(outcome.messages, outcome.position)
+                return self._codec.audio_recognized(outcome.messages, outcome.position)
             case EndUtterance(channel=channel):
-                return self._codec.finalized(channel, outcome.position)
+                return self._codec.utterance_ended(channel, outcome.position)
             case EndStream() if outcome.rejected is None:
                 return self._codec.finished(outcome.position)
         return []

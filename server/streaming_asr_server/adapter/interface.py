@@ -2,9 +2,9 @@
 
 A codec is driven by `adapter.ProtocolAdapter`. Each message of the client is given to `receive`, in order of arrival.
 The codec answers with actions, which are done in their order. Their results come in the same order: the events of some
-audio, then that the audio was `taken`; the events of a flush, then that it is `finalized`; and so on. Several actions
-may be under way: an event that follows a message may still belong to audio from before it. Positions are seconds of
-audio since the stream was opened.
+audio, then `audio_recognized`; the events of a flush, then `utterance_ended`; and so on. Several actions may be under
+way: an event that follows a message may still belong to audio from before it. Positions are seconds of audio since the
+stream was opened.
 """
 
 from __future__ import annotations
@@ -128,16 +128,16 @@ class ForeignCodec(Protocol):
     def receive(self, raw: str | bytes) -> Sequence[Action]:
         """The client said something; never raises for what a client can send."""
 
-    def separated(self, channels: int) -> None:
+    def channels_known(self, channels: int) -> None:
         """So many channels are recognized each for itself; called before their events, if `AudioFormat.separate`."""
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
         """Recognition said something; channel 0 unless channels are separate."""
 
-    def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
+    def audio_recognized(self, pieces: int, position: float) -> Sequence[Outgoing]:
         """So many more `PushAudio` actions were recognized; all their events were told."""
 
-    def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
+    def utterance_ended(self, channel: int | None, position: float) -> Sequence[Outgoing]:
         """An `EndUtterance` is done."""
 
     def finished(self, position: float) -> Sequence[Outgoing]:

@@ -51,17 +51,17 @@ class Noting:
     def receive(self, raw: str | bytes) -> Sequence[Action]:
         return [self.actions.pop(0)]
 
-    def separated(self, channels: int) -> None:
-        self.noted.append(f"separated {channels}")
+    def channels_known(self, channels: int) -> None:
+        self.noted.append(f"channels_known {channels}")
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
         return self._note("final", channel, event.text) if isinstance(event, Final) else []
 
-    def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
-        return self._note("taken", pieces, position)
+    def audio_recognized(self, pieces: int, position: float) -> Sequence[Outgoing]:
+        return self._note("audio_recognized", pieces, position)
 
-    def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
-        return self._note("finalized", channel, position)
+    def utterance_ended(self, channel: int | None, position: float) -> Sequence[Outgoing]:
+        return self._note("utterance_ended", channel, position)
 
     def finished(self, position: float) -> Sequence[Outgoing]:
         return self._note("finished", position)
@@ -129,18 +129,24 @@ STEREO = OpenStream(audio=AudioFormat(channels=2, separate=True))
 
 async def test_answers_come_in_the_order_of_what_was_asked() -> None:
     told = await noted(MONO, PushAudio(SECOND), EndUtterance(), PushAudio(pcm(17)), EndStream())
-    assert told == ["taken 1 1.0", "finalized None 1.0", "taken 1 1.1", "final 0 w17", "finished 1.1"]
+    assert told == [
+        "audio_recognized 1 1.0",
+        "utterance_ended None 1.0",
+        "audio_recognized 1 1.1",
+        "final 0 w17",
+        "finished 1.1",
+    ]
 
 
 async def test_a_flush_before_any_audio_is_answered() -> None:
-    assert await noted(MONO, EndUtterance(), last="finalized") == ["finalized None 0.0"]
+    assert await noted(MONO, EndUtterance(), last="utterance_ended") == ["utterance_ended None 0.0"]
 
 
 async def test_each_piece_is_counted_although_pieces_are_joined_on_the_way() -> None:
     told = await noted(
         MONO, PushAudio(SECOND), PushAudio(SECOND[:1]), PushAudio(b""), PushAudio(SECOND[1:]), EndStream()
     )
-    assert sum(int(note.split()[1]) for note in told if note.startswith("taken")) == 4
+    assert sum(int(note.split()[1]) for note in told if note.startswith("audio_recognized")) == 4
 
 
 async def test_each_channel_is_recognized_for_itself() -> None:
@@ -148,10 +154,10 @@ async def test_each_channel_is_recognized_for_itself() -> None:
     audio = (both * 32_767).astype("<i2").tobytes()
     told = await noted(STEREO, PushAudio(audio), EndUtterance(1), EndStream())
     assert told == [
-        "separated 2",
-        "taken 1 0.2",
+        "channels_known 2",
+        "audio_recognized 1 0.2",
         "final 1 w19",
-        "finalized 1 0.2",
+        "utterance_ended 1 0.2",
         "final 0 w17 w18",
         "finished 0.2",
     ]
@@ -160,7 +166,7 @@ async def test_each_channel_is_recognized_for_itself() -> None:
 async def test_bad_audio_is_a_failure_of_the_audio_only() -> None:
     nan, opened = np.full(4, np.nan, "<f4").tobytes(), OpenStream(audio=AudioFormat("float32"))
     told = await noted(opened, PushAudio(nan), PushAudio(bytes(64_000)), EndStream())
-    assert told == ["audio", "taken 1 1.0", "finished 1.0"]
+    assert told == ["audio", "audio_recognized 1 1.0", "finished 1.0"]
 
 
 def test_what_sessions_are_opened_with() -> None:
@@ -218,8 +224,8 @@ async def test_everything_asked_for_is_answered_once_and_in_order(kinds: list[st
     audio, utterances = PushAudio(SECOND), {"one": EndUtterance(1), "all": EndUtterance(), "zero": EndUtterance(0)}
     actions: dict[str, Action] = {"audio": audio, **utterances}
     notes = await noted(STEREO, *(actions[kind] for kind in kinds), EndStream())
-    told = [note.rsplit(" ", 1)[0] for note in notes if note.startswith(("finalized", "finished"))]
-    wanted = {"one": ["finalized 1"], "all": ["finalized None"], "zero": ["finalized 0"], "audio": []}
+    told = [note.rsplit(" ", 1)[0] for note in notes if note.startswith(("utterance_ended", "finished"))]
+    wanted = {"one": ["utterance_ended 1"], "all": ["utterance_ended None"], "zero": ["utterance_ended 0"], "audio": []}
     assert told == [*(answer for kind in kinds for answer in wanted[kind]), "finished"]
-    taken = [int(note.split()[1]) for note in notes if note.startswith("taken")]
+    taken = [int(note.split()[1]) for note in notes if note.startswith("audio_recognized")]
     assert sum(taken) == kinds.count("audio")

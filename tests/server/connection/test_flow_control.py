@@ -134,7 +134,10 @@ async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_
 
 async def test_a_client_that_does_not_read_its_events_still_gets_all_finals() -> None:
     audio = tone_words([number for word in range(50) for number in (11 + word, 0, 0, 0)])
-    async with local_server(ScriptedRecognition) as server, connect(server.url, client=FAST) as stream:
+    async with (
+        local_server(ScriptedRecognition) as server,
+        connect(server.url, sample_rate=16_000, client=FAST) as stream,
+    ):
         await stream.send(audio)
         await stream.finish()
         await until(lambda: stream.finished is not None)

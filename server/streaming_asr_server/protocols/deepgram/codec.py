@@ -147,7 +147,7 @@ class DeepgramCodec:
         hotwords = self._listen.hotwords(keyterms)
         return [UpdateHotwords(hotwords), Send(messages.configured(self._request, keyterms))]
 
-    def separated(self, channels: int) -> None:
+    def channels_known(self, channels: int) -> None:
         """See `ForeignCodec.separated`."""
         self._channels = [_Channel(number) for number in range(channels)]
 
@@ -212,7 +212,7 @@ class DeepgramCodec:
         state.flushed = state.flushed or from_finalize
         return Send(text)
 
-    def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
+    def audio_recognized(self, pieces: int, position: float) -> Sequence[Outgoing]:
         """Silence goes on: `UtteranceEnd` may have become due."""
         return [action for state in self._channels for action in self._gap_until(state, position)]
 
@@ -232,7 +232,7 @@ class DeepgramCodec:
         state.last_word_end = None
         return [Send(messages.utterance_end(state.number, len(self._channels), last))]
 
-    def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
+    def utterance_ended(self, channel: int | None, position: float) -> Sequence[Outgoing]:
         """Every `Finalize` is answered, with an empty result if nothing was left to say."""
         unanswered = [state for state in self._asked(channel) if not state.flushed]
         answers = [self._settle(state, [], state.end, max(position, state.end), "finalize") for state in unanswered]

@@ -130,7 +130,7 @@ class FluxCodec:
             actions.append(UpdateHotwords(weighted(wanted.keyterms)))
         return [*actions, Send(self._write.configured(thresholds.told(), self._keyterms))]
 
-    def separated(self, channels: int) -> None:
+    def channels_known(self, channels: int) -> None:
         """Flux mixes all channels."""
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
@@ -195,11 +195,11 @@ class FluxCodec:
         state = TurnState(self._index, turn.start, turn.end, turn.transcript, turn.words, turn.confidence)
         return self._write.turn(event, state, trigger)
 
-    def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
+    def audio_recognized(self, pieces: int, position: float) -> Sequence[Outgoing]:
         """Nothing follows from silence alone."""
         return []
 
-    def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
+    def utterance_ended(self, channel: int | None, position: float) -> Sequence[Outgoing]:
         """A turn whose last utterance was cut, and behind which nothing was said, ends here too."""
         return self._end(self._turn, "manual") if self._turn is not None else []
 

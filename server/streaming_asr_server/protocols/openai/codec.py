@@ -200,7 +200,7 @@ class OpenAICodec:
         self._requested = self._received
         return [EndUtterance()]
 
-    def separated(self, channels: int) -> None:
+    def channels_known(self, channels: int) -> None:
         """One channel only: this is never called."""
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
@@ -267,11 +267,11 @@ class OpenAICodec:
         ]
         return [Send(text) for text in texts]
 
-    def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
+    def audio_recognized(self, pieces: int, position: float) -> Sequence[Outgoing]:
         """Appends are not answered."""
         return []
 
-    def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
+    def utterance_ended(self, channel: int | None, position: float) -> Sequence[Outgoing]:
         """The flush for a commit or a clear is done."""
         flush = self._flushes.popleft()
         if flush.kind == "commit" and not flush.ended_item:

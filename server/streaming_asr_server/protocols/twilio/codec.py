@@ -99,7 +99,7 @@ class TwilioCodec:
         silence = self._clocks[media.track].before(media.data, media.timestamp)
         return [PushAudio(silence + media.data, self._call.tracks.index(media.track))]
 
-    def separated(self, channels: int) -> None:
+    def channels_known(self, channels: int) -> None:
         """The tracks are known from the start."""
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
@@ -110,12 +110,12 @@ class TwilioCodec:
         self._notify(call, messages.happened(call, track, at_time(event, self._clocks[track].time)))
         return []
 
-    def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
+    def audio_recognized(self, pieces: int, position: float) -> Sequence[Outgoing]:
         """Audio is not acknowledged."""
         self._position = position
         return []
 
-    def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
+    def utterance_ended(self, channel: int | None, position: float) -> Sequence[Outgoing]:
         """Never asked for."""
         return []
 

@@ -117,7 +117,7 @@ class VoskCodec:
     def _hotwords(self) -> dict[str, float]:
         return dict.fromkeys(self._phrases, HOTWORD_WEIGHT)
 
-    def separated(self, channels: int) -> None:
+    def channels_known(self, channels: int) -> None:
         """Vosk knows one channel only."""
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
@@ -130,7 +130,7 @@ class VoskCodec:
                 self._partial = ""
         return []
 
-    def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
+    def audio_recognized(self, pieces: int, position: float) -> Sequence[Outgoing]:
         """One reply each."""
         return [self._reply() for _ in range(pieces)]
 
@@ -139,7 +139,7 @@ class VoskCodec:
             return Send(messages.final([self._finals.popleft()], self._form))
         return Send(messages.partial(self._partial))
 
-    def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
+    def utterance_ended(self, channel: int | None, position: float) -> Sequence[Outgoing]:
         """The answer to `reset`."""
         return [self._everything()]
 

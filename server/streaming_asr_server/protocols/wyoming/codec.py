@@ -158,7 +158,7 @@ class WyomingCodec:
             weights.setdefault(term, TERM_WEIGHT)
         return dict(islice(weights.items(), _MAXIMUM_TERMS))
 
-    def separated(self, channels: int) -> None:
+    def channels_known(self, channels: int) -> None:
         """Channels are always mixed."""
 
     def event(self, channel: int, event: Event) -> Sequence[Outgoing]:
@@ -183,11 +183,11 @@ class WyomingCodec:
         begun, self._started = self._started, True
         return [] if begun else [Send(encode("transcript-start", language=self._spoken()))]
 
-    def taken(self, pieces: int, position: float) -> Sequence[Outgoing]:
+    def audio_recognized(self, pieces: int, position: float) -> Sequence[Outgoing]:
         """Audio is not acknowledged."""
         return []
 
-    def finalized(self, channel: int | None, position: float) -> Sequence[Outgoing]:
+    def utterance_ended(self, channel: int | None, position: float) -> Sequence[Outgoing]:
         """Never asked for."""
         return []
 

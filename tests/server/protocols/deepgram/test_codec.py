@@ -170,14 +170,14 @@ def test_finalize_is_answered_by_the_words_that_were_left() -> None:
     assert say(made, '{"type":"Finalize"}') == [EndUtterance(None)]
     (message,) = tell(made, final("hello", reason="finalize"), ended(reason="finalize"))
     assert (message["from_finalize"], message["speech_final"]) == (True, True)
-    assert made.finalized(None, 2.0) == []
+    assert made.utterance_ended(None, 2.0) == []
 
 
 def test_finalize_is_answered_when_nothing_was_left() -> None:
     made = codec()
     tell(made, final("hello"), ended())
     say(made, '{"type":"Finalize"}')
-    (message,) = sent(made.finalized(None, 3.0))
+    (message,) = sent(made.utterance_ended(None, 3.0))
     assert message["from_finalize"]
     assert message["is_final"]
     assert message["channel"]["alternatives"][0]["transcript"] == ""
@@ -188,20 +188,20 @@ def test_every_finalize_is_answered_also_when_several_are_under_way() -> None:
     made = codec()
     assert say(made, '{"type":"Finalize"}') == say(made, '{"type":"Finalize"}') == [EndUtterance(None)]
     tell(made, final("hello", reason="finalize"), ended(reason="finalize"))
-    assert made.finalized(None, 1.0) == []
-    assert [message["from_finalize"] for message in sent(made.finalized(None, 1.0))] == [True]
+    assert made.utterance_ended(None, 1.0) == []
+    assert [message["from_finalize"] for message in sent(made.utterance_ended(None, 1.0))] == [True]
     for position in (1.0, 2.0, 3.0):
         say(made, '{"type":"Finalize"}')
-        assert [message["from_finalize"] for message in sent(made.finalized(None, position))] == [True]
+        assert [message["from_finalize"] for message in sent(made.utterance_ended(None, position))] == [True]
 
 
 def test_finalize_can_name_a_channel() -> None:
     made = codec("channels=2&multichannel=true")
-    made.separated(2)
+    made.channels_known(2)
     assert say(made, '{"type":"Finalize","channel":1}') == [EndUtterance(1)]
-    assert [message["channel_index"] for message in sent(made.finalized(1, 1.0))] == [[1, 2]]
+    assert [message["channel_index"] for message in sent(made.utterance_ended(1, 1.0))] == [[1, 2]]
     assert say(made, '{"type":"Finalize"}') == [EndUtterance(None)]
-    assert [message["channel_index"] for message in sent(made.finalized(None, 1.0))] == [[0, 2], [1, 2]]
+    assert [message["channel_index"] for message in sent(made.utterance_ended(None, 1.0))] == [[0, 2], [1, 2]]
 
 
 def test_finalize_of_a_channel_that_is_not_there_is_an_error_and_the_stream_stays_open() -> None:
@@ -213,7 +213,7 @@ def test_finalize_of_a_channel_that_is_not_there_is_an_error_and_the_stream_stay
 
 def test_channels_are_told_apart() -> None:
     made = codec("channels=2&multichannel=true&vad_events=true")
-    made.separated(2)
+    made.channels_known(2)
     left, right = tell(made, final("left")), tell(made, SpeechStarted(0, 0.1, 0.0), final("right"), channel=1)
     assert [message["channel_index"] for message in left] == [[0, 2]]
     assert (right[0]["channel"], right[1]["channel_index"]) == ([1, 2], [1, 2])
@@ -333,17 +333,17 @@ def test_a_failure_ends_the_connection_with_a_code_that_says_whose_fault(kind: A
 def test_utterance_end_follows_a_gap_after_the_last_final_word_once() -> None:
     made = codec("utterance_end_ms=1000&interim_results=true")
     tell(made, SpeechStarted(0, 0.4, 0.0), final("hello there"), ended())
-    assert made.taken(1, 1.9) == []
-    assert sent(made.taken(1, 2.0)) == [{"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": 1.0}]
-    assert made.taken(1, 5.0) == []
+    assert made.audio_recognized(1, 1.9) == []
+    assert sent(made.audio_recognized(1, 2.0)) == [{"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": 1.0}]
+    assert made.audio_recognized(1, 5.0) == []
 
 
 def test_utterance_end_waits_while_speech_that_may_hold_words_goes_on() -> None:
     made = codec("utterance_end_ms=1000")
     tell(made, SpeechStarted(0, 0.4, 0.0), final("hello"), ended(), SpeechStarted(1, 1.2, 0.0))
-    assert made.taken(1, 4.0) == [], "words may still be found from 1.2 on"
+    assert made.audio_recognized(1, 4.0) == [], "words may still be found from 1.2 on"
     tell(made, partial("again", utterance=1, start=1.3))
-    assert made.taken(1, 6.0) == []
+    assert made.audio_recognized(1, 6.0) == []
 
 
 def test_utterance_end_comes_before_the_words_behind_a_gap() -> None:
@@ -355,7 +355,7 @@ def test_utterance_end_comes_before_the_words_behind_a_gap() -> None:
 def test_utterance_end_is_not_told_unless_asked_for() -> None:
     made = codec()
     tell(made, final("hello"), ended())
-    assert made.taken(1, 60.0) == []
+    assert made.audio_recognized(1, 60.0) == []
 
 
 CLIENT_MESSAGES = st.one_of(
@@ -383,6 +383,6 @@ def test_any_sequence_of_messages_leaves_the_codec_in_a_documented_state(raw: li
         assert opened or all(isinstance(action, Send) for action in actions)
         for action in actions:
             if isinstance(action, EndUtterance):
-                assert sent(made.finalized(action.channel, 1.0))
+                assert sent(made.utterance_ended(action.channel, 1.0))
     assert finishes <= 1
     assert opened <= 1

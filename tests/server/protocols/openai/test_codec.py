@@ -56,7 +56,7 @@ def commit(codec: OpenAICodec, *events: Event) -> list[dict[str, Any]]:
     """A commit, and the events that its flush gives."""
     actions = send(codec, {"type": "input_audio_buffer.commit"})
     assert actions == [EndUtterance()], sent(actions)
-    return [*tell(codec, *events), *sent(codec.finalized(None, 0.0))]
+    return [*tell(codec, *events), *sent(codec.utterance_ended(None, 0.0))]
 
 
 def tell(codec: OpenAICodec, *events: Event) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def test_the_stream_opens_with_the_first_audio_and_appends_are_not_answered() ->
     assert isinstance(opened, OpenStream)
     assert audio == PushAudio(SECOND)
     assert append(made) == [PushAudio(SECOND)]
-    assert made.taken(2, 2.0) == []
+    assert made.audio_recognized(2, 2.0) == []
 
 
 def test_with_server_vad_the_order_is_exact() -> None:
@@ -258,7 +258,7 @@ def test_clear_forgets_what_was_not_committed() -> None:
     tell(made, started(), partial("never"))
     assert send(made, {"type": "input_audio_buffer.clear"}) == [EndUtterance()]
     assert tell(made, final("never mind", reason="finalize"), ended(reason="finalize")) == []
-    assert kinds(sent(made.finalized(None, 1.0))) == ["cleared"]
+    assert kinds(sent(made.utterance_ended(None, 1.0))) == ["cleared"]
     append(made)
     messages = commit(made, final("this", 1, "finalize"))
     assert messages[-1]["transcript"] == "this"
@@ -426,10 +426,10 @@ def test_several_commits_and_clears_may_be_under_way() -> None:
     for operation in ("commit", "clear", "commit"):
         append(made)
         assert send(made, {"type": f"input_audio_buffer.{operation}"}) == [EndUtterance()]
-    first = [*tell(made, final("one", reason="finalize")), *sent(made.finalized(None, 1.0))]
+    first = [*tell(made, final("one", reason="finalize")), *sent(made.utterance_ended(None, 1.0))]
     assert kinds(first) == ["delta", "committed", "added", "done", "completed"]
-    assert kinds([*tell(made, final("two", 1, "finalize")), *sent(made.finalized(None, 2.0))]) == ["cleared"]
-    last = [*tell(made, final("three", 2, "finalize")), *sent(made.finalized(None, 3.0))]
+    assert kinds([*tell(made, final("two", 1, "finalize")), *sent(made.utterance_ended(None, 2.0))]) == ["cleared"]
+    last = [*tell(made, final("three", 2, "finalize")), *sent(made.utterance_ended(None, 3.0))]
     assert (first[-1]["transcript"], last[-1]["transcript"]) == ("one", "three")
     assert (first[-1]["usage"]["seconds"], last[-1]["usage"]["seconds"]) == (1.0, 1.0)
 
@@ -459,7 +459,7 @@ def test_any_sequence_keeps_items_whole(operations: list[str]) -> None:
                 utterance += 1
         log += sent(actions)
         if EndUtterance() in actions:
-            log += sent(made.finalized(None, 0.0))
+            log += sent(made.utterance_ended(None, 0.0))
     completed = [message["item_id"] for message in log if message["type"].endswith(".completed")]
     committed = [message["item_id"] for message in log if message["type"].endswith(".committed")]
     assert completed == committed

@@ -66,12 +66,12 @@ def opened(**config: Any) -> VoskCodec:
 
 def test_each_piece_has_one_reply_the_final_where_an_utterance_ended() -> None:
     codec = opened()
-    assert sent(codec.taken(1, 0.1)) == [{"partial": ""}]
+    assert sent(codec.audio_recognized(1, 0.1)) == [{"partial": ""}]
     assert codec.event(0, partial("one")) == []
-    assert sent(codec.taken(1, 0.2)) == [{"partial": "one"}]
+    assert sent(codec.audio_recognized(1, 0.2)) == [{"partial": "one"}]
     codec.event(0, final("one two"))
     codec.event(0, SpeechEnded(0, 1.0, "silence", 0.0))
-    (reply,) = sent(codec.taken(1, 0.3))
+    (reply,) = sent(codec.audio_recognized(1, 0.3))
     assert reply == {
         "result": [
             {"conf": 0.9, "start": 0.5, "end": 0.7, "word": "one"},
@@ -79,7 +79,7 @@ def test_each_piece_has_one_reply_the_final_where_an_utterance_ended() -> None:
         ],
         "text": "one two",
     }
-    assert sent(codec.taken(1, 0.4)) == [{"partial": ""}], "after a final the next partial begins empty"
+    assert sent(codec.audio_recognized(1, 0.4)) == [{"partial": ""}], "after a final the next partial begins empty"
 
 
 def test_two_finals_of_one_piece_are_told_in_the_next_two_replies() -> None:
@@ -87,7 +87,7 @@ def test_two_finals_of_one_piece_are_told_in_the_next_two_replies() -> None:
     codec.event(0, final("one"))
     codec.event(0, final("two"))
     codec.event(0, partial("three"))
-    assert [sent(codec.taken(1, 0.1)) for _ in range(3)] == [
+    assert [sent(codec.audio_recognized(1, 0.1)) for _ in range(3)] == [
         [{"text": "one"}],
         [{"text": "two"}],
         [{"partial": "three"}],
@@ -98,7 +98,7 @@ def test_pieces_that_were_recognized_at_once_have_a_reply_each() -> None:
     codec = opened(words=0)
     codec.event(0, final("one"))
     codec.event(0, partial("two"))
-    assert sent(codec.taken(3, 0.1)) == [{"text": "one"}, {"partial": "two"}, {"partial": "two"}]
+    assert sent(codec.audio_recognized(3, 0.1)) == [{"text": "one"}, {"partial": "two"}, {"partial": "two"}]
 
 
 def test_eof_is_answered_with_all_that_is_left_then_the_close() -> None:
@@ -116,7 +116,7 @@ def test_eof_is_answered_with_all_that_is_left_then_the_close() -> None:
 
 def test_an_empty_final_has_no_words() -> None:
     codec = opened()
-    assert sent(codec.finalized(None, 1.0)) == [{"text": ""}]
+    assert sent(codec.utterance_ended(None, 1.0)) == [{"text": ""}]
     assert sent(opened(max_alternatives=2).finished(1.0)) == [{"alternatives": [{"text": "", "confidence": 1.0}]}]
 
 
@@ -124,7 +124,7 @@ def test_reset_is_answered_and_the_stream_goes_on() -> None:
     codec = opened(words=False)
     assert codec.receive('{"reset":true}') == [EndUtterance()]
     codec.event(0, final("one"))
-    assert sent(codec.finalized(None, 1.0)) == [{"text": "one"}]
+    assert sent(codec.utterance_ended(None, 1.0)) == [{"text": "one"}]
     assert codec.receive(PIECE) == [PushAudio(PIECE)]
 
 
@@ -138,7 +138,7 @@ def test_a_flush_before_any_audio_is_answered_too(end: str) -> None:
 def test_alternatives_have_scores_and_words_without_confidence() -> None:
     codec = opened(max_alternatives=2)
     codec.event(0, final("one"))
-    (reply,) = sent(codec.taken(1, 0.1))
+    (reply,) = sent(codec.audio_recognized(1, 0.1))
     assert reply == {
         "alternatives": [
             {"confidence": -1.5, "result": [{"end": 0.7, "start": 0.5, "word": "one"}], "text": "one"},
