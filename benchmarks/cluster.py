@@ -66,7 +66,7 @@ async def delays(url: str, seconds: float) -> list[float]:
     sent: list[float] = []
     found: list[float] = []
     packet = tone_words([17])
-    async with connect(url) as stream:
+    async with connect(url, sample_rate=16_000) as stream:
 
         async def speak() -> None:
             began = time.monotonic()

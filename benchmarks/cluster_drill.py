@@ -129,7 +129,7 @@ class Speaker:
 
     async def speak(self, url: str, over: asyncio.Event) -> None:
         """Open a stream and speak."""
-        async with connect(url, client=_PATIENT) as stream:
+        async with connect(url, sample_rate=16_000, client=_PATIENT) as stream:
 
             async def send() -> None:
                 said, began = self.source(self.seed), time.monotonic()
@@ -165,7 +165,10 @@ def scripted_speech(seed: int) -> Samples:
 
 async def undisturbed(audio: Samples, load: Callable[[], Recognition]) -> list[tuple[int, str, float, float]]:
     """What a server of one process makes of the same audio, sent at once."""
-    async with local_server(load, Settings(max_streams=64)) as server, connect(server.url) as stream:
+    async with (
+        local_server(load, Settings(max_streams=64)) as server,
+        connect(server.url, sample_rate=16_000) as stream,
+    ):
 
         async def send() -> None:
             for start in range(0, len(audio), PACKET):

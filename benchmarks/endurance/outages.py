@@ -160,7 +160,7 @@ async def _try(server: LocalServer, outage: Outage) -> None:
 
 async def _opened(server: LocalServer) -> str:
     try:
-        async with asyncio.timeout(20), connect(server.url, api_key=_KEY) as stream:
+        async with asyncio.timeout(20), connect(server.url, sample_rate=16_000, api_key=_KEY) as stream:
             await stream.finish()
             async for _ in stream:
                 pass

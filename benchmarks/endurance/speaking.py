@@ -58,7 +58,7 @@ async def speak(
     undisturbed = reference.open(Start(partials=False))
     expected: deque[Final] = deque()
     said = 0.0
-    async with connect(url, client=_PATIENT, api_key=api_key, partials=False) as stream:
+    async with connect(url, sample_rate=16_000, client=_PATIENT, api_key=api_key, partials=False) as stream:
 
         async def send() -> None:
             nonlocal said
