@@ -32,7 +32,7 @@ async def events_of(
     **options: Any,
 ) -> list[Event]:
     """All events of a stream of this audio, sent in packets of random size, or of 100 ms."""
-    async with connect(url, client=client, **options) as stream:
+    async with connect(url, **{"sample_rate": 16_000, "client": client, **options}) as stream:
 
         async def send() -> None:
             start = 0
