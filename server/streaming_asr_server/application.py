@@ -85,7 +85,7 @@ async def health(request: Request) -> Response:
 
 async def readiness(service: Service, request: Request) -> Response:
     """`/readyz`: whether a new stream would be taken."""
-    status = service.admission.status
+    status = service.status
     if status == "ready":
         return JSONResponse({"status": status})
     return JSONResponse({"status": status}, status_code=503, headers={"Retry-After": "5"})

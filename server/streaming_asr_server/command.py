@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,15 @@ def serve(
         str | None, typer.Option(help="What tells speech from noise: webrtc, or silero, an extra.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the model; by default all cores.")] = None,
-    max_streams: Annotated[int | None, typer.Option(help="Streams at once (32); more are refused with 503.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that serve the same ports, each with the model (1).")
+    ] = None,
+    ledger: Annotated[
+        str | None, typer.Option(help="Where workers count streams, minutes and tokens: a file, or redis://HOST.")
+    ] = None,
+    max_streams: Annotated[
+        int | None, typer.Option(help="Streams at once, of each worker (32); more are refused with 503.")
+    ] = None,
     max_viewers: Annotated[int | None, typer.Option(help="Readers of views at once, in all of them (500).")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="TOML with hashed keys; see create-key.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
@@ -149,21 +158,37 @@ def run_server(settings: Settings) -> None:
         raise MissingExtraError("streaming-asr serve", "server") from error
     logger.debug("starlette %s, uvicorn %s, %s", starlette.__version__, uvicorn.__version__, prometheus_client.__name__)
     from streaming_asr_server import logs
-    from streaming_asr_server.access.authentication import ApiKeys
-    from streaming_asr_server.application import create_application
     from streaming_asr_server.loading import load_recognition
+
+    logs.configure(settings.log_level)
+    page = f"{'https' if settings.tls_cert else 'http'}://{_shown_host(settings.host)}:{settings.port}/"
+
+    def announce() -> None:
+        typer.echo(f"Live captions: {page}", err=settings.wyoming_stdio)
+
+    if settings.workers > 1:
+        from streaming_asr_server.workers.serving import serve_with_workers
+
+        serve_with_workers(settings, load_recognition, announce, shared_weights=settings.device == "cpu")
+        return
+    from streaming_asr_server.access.authentication import ApiKeys
+    from streaming_asr_server.access.ledger.opening import open_ledger
+    from streaming_asr_server.application import create_application
     from streaming_asr_server.running import freeze_loaded, run
     from streaming_asr_server.service import Service
 
-    logs.configure(settings.log_level)
-    keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
-
-    def announce() -> None:
+    def announce_loaded() -> None:
         freeze_loaded()
-        typer.echo(f"Live captions: {page}", err=settings.wyoming_stdio)
+        announce()
 
-    page = f"{'https' if settings.tls_cert else 'http'}://{_shown_host(settings.host)}:{settings.port}/"
-    service = Service(settings, load=lambda: load_recognition(settings), keys=keys, announce=announce)
+    keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
+    service = Service(
+        settings,
+        load=lambda: load_recognition(settings),
+        keys=keys,
+        announce=announce_loaded,
+        ledger=open_ledger(settings.ledger or "memory", worker=f"{socket.gethostname()}-{os.getpid()}"),
+    )
     logger.info("loading", extra={"page": page, "keys": keys is not None})
     run(create_application(service), service, settings)
 

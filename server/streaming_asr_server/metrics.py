@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -13,10 +15,15 @@ _LAGS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 3
 
 
 class Metrics:
-    """All metrics of one server."""
+    """All metrics of one server.
 
-    def __init__(self) -> None:
+    `shared` is the folder in which the workers of a server have their metrics: then they are one page.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
         self.registry = CollectorRegistry()
+        self._shared = shared
+        self._readings: dict[Gauge, Callable[[], float]] = {}
         self.decoded_seconds = 0.0
         self.streams = self._gauge("streams", "Connections that stream now")
         self.sessions = self._gauge("sessions", "Sessions, with those that wait for their client to come back")
@@ -48,14 +55,27 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""
-        return bytes(generate_latest(self.registry))
+        if self._shared is None:
+            return bytes(generate_latest(self.registry))
+        self.refresh()
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._shared))
+        return bytes(generate_latest(registry))
 
     def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
-        """Read a gauge's value when it is asked for."""
-        gauge.set_function(read)
+        """Read a gauge's value when it is asked for; one that is shared, at every `refresh`."""
+        if self._shared is None:
+            gauge.set_function(read)
+        else:
+            self._readings[gauge] = read
+
+    def refresh(self) -> None:
+        """Let the other workers know the values of the gauges that are watched."""
+        for gauge, read in self._readings.items():
+            gauge.set(read())
 
     def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"streaming_asr_{name}", text, registry=self.registry)
+        return Gauge(f"streaming_asr_{name}", text, registry=self.registry, multiprocess_mode="livesum")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"streaming_asr_{name}", text, list(labels), registry=self.registry)

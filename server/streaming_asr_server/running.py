@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import logging
 import socket
-import ssl
 import time
 from contextlib import suppress
 from types import FrameType
@@ -17,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from streaming_asr.errors import OptionError
+from streaming_asr_server.ports import SharedPorts, check_tls, listen
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings
 
@@ -65,11 +63,37 @@ class FlowControlledWebSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
 
 
-class DrainingServer(uvicorn.Server):
+class PortServer(uvicorn.Server):
+    """A server of uvicorn that may share its port with other workers."""
+
+    def __init__(self, config: uvicorn.Config, ports: SharedPorts | None) -> None:
+        super().__init__(config)
+        self._ports = ports
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup([] if self._ports is not None else sockets)
+        if self._ports is not None:
+            self._ports.accept(self.config.port, self._protocol, self.config.ssl)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._ports is not None:
+            await self._ports.stop(self.config.port)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        """As uvicorn makes one for a connection that it has accepted itself."""
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.BaseProtocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+
+class DrainingServer(PortServer):
     """On the first signal, takes no new streams and waits for those that are open; then ends them with "going_away"."""
 
     def __init__(self, config: uvicorn.Config, service: Service, *, grace_seconds: float) -> None:
-        super().__init__(config)
+        super().__init__(config, service.ports)
         self._service = service
         self._grace_seconds = grace_seconds
         self._deadline: float | None = None
@@ -137,7 +161,7 @@ def run(application: Starlette, service: Service, settings: Settings) -> None:
         OptionError: the address cannot be listened on, or the files of TLS cannot be used.
         Exception: what kept the recognizer from being loaded.
     """
-    check_tls(settings)
+    check_tls(settings.tls_cert, settings.tls_key)
     listeners = listen(settings.host, settings.port)
     server = DrainingServer(uvicorn_config(application, settings), service, grace_seconds=settings.grace_seconds)
     try:
@@ -153,49 +177,3 @@ def freeze_loaded() -> None:
     """Hide all that is loaded from the garbage collector, which would stop the event loop for 200 ms to look at it."""
     gc.collect()
     gc.freeze()
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on every address of a host. Raises OptionError."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as error:
-        raise OptionError(f"host is {host!r}; it must be a name or an address of this machine ({error})") from error
-    addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-    listeners: list[socket.socket] = []
-    try:
-        for family, address in addresses[:1] if port == 0 else addresses:
-            listeners.append(socket.create_server(address[:2], family=family))
-    except OSError as error:
-        for listener in listeners:
-            listener.close()
-        raise OptionError(_not_listening(host, port, error)) from error
-    return listeners
-
-
-def _not_listening(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use; stop what uses it, or choose another with --port"
-    if error.errno == errno.EACCES:
-        return f"port {port} of {host} is not allowed to this user; choose one over 1023 with --port"
-    return f"{host}:{port} cannot be listened on: {error.strerror or error}; host must be an address of this machine"
-
-
-def check_tls(settings: Settings) -> None:
-    """Raises OptionError if the certificate and its key cannot be used."""
-    if settings.tls_cert is None or settings.tls_key is None:
-        return
-    for name in ("tls_cert", "tls_key"):
-        try:
-            getattr(settings, name).read_bytes()
-        except OSError as error:
-            raise OptionError(f"{name} {getattr(settings, name)} cannot be read: {error.strerror}") from error
-    try:
-        # Without a password given here, a protected key would be asked for on the terminal.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
-    except (ssl.SSLError, ValueError) as error:
-        raise OptionError(
-            f"tls_cert {settings.tls_cert} and tls_key {settings.tls_key} do not belong together ({error}); tls_cert "
-            "must be a certificate chain, tls_key its private key without a password, both PEM"
-        ) from error

@@ -17,6 +17,7 @@ from streaming_asr_server.access.authentication import ANYONE, ApiKeys, BrowserT
 from streaming_asr_server.access.ledger.interface import Ledger, LedgerError
 from streaming_asr_server.access.ledger.memory import MemoryLedger
 from streaming_asr_server.metrics import Metrics
+from streaming_asr_server.ports import SharedPorts
 from streaming_asr_server.recognition.interface import Load, Recognition
 from streaming_asr_server.sessions.bookkeeping import Bookkeeper
 from streaming_asr_server.sessions.registry import SessionRegistry
@@ -76,6 +77,10 @@ class Service:
     connections: set[Callable[[ProtocolError], None]] = field(default_factory=set)
     ledger: Ledger = field(default_factory=MemoryLedger)
     """What is shared with other workers; closed when the server stops."""
+    ports: SharedPorts | None = None
+    """Where this is one of several workers: the sockets that they share."""
+    readiness_of_all: Callable[[str], str] = lambda own: own
+    """From what this worker says for `/readyz` to what the server says."""
     to_warn: set[Callable[[], None]] = field(default_factory=set)
     """Connections whose protocol has words for a server that is about to stop."""
     admission: Admission = field(init=False)
@@ -118,6 +123,11 @@ class Service:
         """Raises Refusal while the model is being loaded."""
         if self._sessions is None:
             raise Refusal(503, "starting", "the model is being loaded", 5)
+
+    @property
+    def status(self) -> str:
+        """For `/readyz`: whether a new stream would be taken, by any worker."""
+        return self.readiness_of_all(self.admission.status)
 
     @property
     def limits(self) -> Limits:

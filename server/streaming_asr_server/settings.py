@@ -35,6 +35,8 @@ class Settings:
     beam_width: int = 50
     detector: Literal["webrtc", "silero"] = "webrtc"
     threads: int | None = None
+    workers: int = 1
+    ledger: str | None = field(default=None, repr=False)
     max_streams: int = 32
     max_viewers: int = 500
     api_key_file: Path | None = None
@@ -88,6 +90,10 @@ class Settings:
             raise OptionError("webhook_secret is missing; the receiver of webhook_url needs it to know who calls")
         if self.wyoming_zeroconf is not None and self.wyoming_port is None:
             raise OptionError("wyoming_zeroconf announces wyoming_port; give that too")
+        if self.wyoming_stdio and self.workers > 1:
+            raise OptionError(f"workers is {self.workers}, and wyoming_stdio speaks with one program; leave one out")
+        if self.cluster and self.workers > 1:
+            raise OptionError(f"workers is {self.workers}, and a cluster has replicas; leave one of them out")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise OptionError("tls_cert and tls_key belong together; give both or neither")
         if self.max_replicas is not None and self.max_replicas < self.replicas:
@@ -98,6 +104,7 @@ _POSITIVE: Final = (
     *(
         "beam_width",
         "threads",
+        "workers",
         "max_streams",
         "max_viewers",
         "start_seconds",

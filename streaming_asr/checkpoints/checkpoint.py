@@ -16,6 +16,7 @@ import torch
 
 from streaming_asr.checkpoints import hub
 from streaming_asr.checkpoints.config import Config
+from streaming_asr.checkpoints.embedded import EMBEDDED, embedded_folder
 from streaming_asr.checkpoints.front_end import read_front_end
 from streaming_asr.checkpoints.json_files import read_object
 from streaming_asr.checkpoints.languages import (
@@ -39,8 +40,6 @@ from streaming_asr.checkpoints.weights import (
 )
 from streaming_asr.errors import CheckpointError
 
-EMBEDDED: Final = "english"
-"""The name of the model inside this package."""
 _HEADLESS: Final = ("ForPreTraining", "Model", "ForSequenceClassification", "ForAudioFrameClassification", "ForXVector")
 
 
@@ -97,14 +96,6 @@ class LanguagePart:
     labels: tuple[str, ...]
     blank: int
     special: tuple[int, ...]
-
-
-def embedded_folder() -> Path:
-    """The folder of the model inside this package. Raises `CheckpointError` when this installation lacks it."""
-    folder = Path(__file__).parent.parent / "embedded" / EMBEDDED
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: this installation lacks its embedded model; install the package again")
-    return folder
 
 
 def find_folder(name_or_folder: str | Path | None) -> Path | None:

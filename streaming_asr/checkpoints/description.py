@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.checkpoints import hub
-from streaming_asr.checkpoints.checkpoint import EMBEDDED, check_config, find_folder, headless, no_head
+from streaming_asr.checkpoints.checkpoint import check_config, find_folder, headless, no_head
+from streaming_asr.checkpoints.embedded import EMBEDDED
 from streaming_asr.checkpoints.front_end import read_front_end
 from streaming_asr.checkpoints.headers import read_shapes
 from streaming_asr.checkpoints.json_files import read_object

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from streaming_asr.checkpoints.checkpoint import EMBEDDED, embedded_folder
+from streaming_asr.checkpoints.embedded import EMBEDDED, embedded_folder
 from streaming_asr.checkpoints.tags import match_language
 from streaming_asr.text.model import TextModel
 

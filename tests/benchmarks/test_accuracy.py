@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from benchmarks.accuracy import context_of, log_probabilities, measure, read_sets, searched
-from streaming_asr.checkpoints.checkpoint import embedded_folder
+from streaming_asr.checkpoints.embedded import embedded_folder
 from streaming_asr.decoding import Alphabet
 from streaming_asr.model import Context, Encoder
 from training.evaluation_sets import Example

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from streaming_asr.checkpoints.checkpoint import Checkpoint, embedded_folder, read_checkpoint, read_language
+from streaming_asr.checkpoints.checkpoint import Checkpoint, read_checkpoint, read_language
 from streaming_asr.checkpoints.description import describe
+from streaming_asr.checkpoints.embedded import embedded_folder
 from streaming_asr.checkpoints.weights import adapter_names
 from streaming_asr.errors import CheckpointError
 from streaming_asr.model.encoder import Encoder

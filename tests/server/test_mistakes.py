@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from streaming_asr_server.running import check_tls, listen
-from streaming_asr_server.settings import Settings, unknown_variables
+from streaming_asr_server.ports import check_tls, listen
+from streaming_asr_server.settings import unknown_variables
 
 from streaming_asr.errors import OptionError
 
@@ -62,9 +62,9 @@ def test_files_of_tls_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     nowhere, empty = tmp_path / "nowhere.pem", tmp_path / "empty.pem"
     empty.write_text("")
     with pytest.raises(OptionError, match=r"tls_cert .*nowhere.pem cannot be read: No such file"):
-        check_tls(Settings(tls_cert=nowhere, tls_key=empty))
+        check_tls(nowhere, empty)
     with pytest.raises(OptionError, match="tls_cert must be a certificate chain"):
-        check_tls(Settings(tls_cert=empty, tls_key=empty))
+        check_tls(empty, empty)
 
 
 def test_swapped_files_of_tls_are_told(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_swapped_files_of_tls_are_told(tmp_path: Path) -> None:
         subprocess.run([*command, "-subj", "/CN=localhost", *files], check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("needs openssl to make a certificate")
-    check_tls(Settings(tls_cert=certificate, tls_key=key))
+    check_tls(certificate, key)
     with pytest.raises(OptionError, match="do not belong together"):
-        check_tls(Settings(tls_cert=key, tls_key=certificate))
+        check_tls(key, certificate)
 
 
 def test_variables_that_are_misspelt_are_told_with_what_was_meant() -> None:

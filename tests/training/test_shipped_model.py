@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from streaming_asr.checkpoints.checkpoint import embedded_folder
+from streaming_asr.checkpoints.embedded import embedded_folder
 from streaming_asr.decoding import Alphabet, load_language_model
 from streaming_asr.model import Encoder
 

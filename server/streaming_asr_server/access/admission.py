@@ -57,6 +57,11 @@ class Admission:
         return self.streams >= self._maximum_streams
 
     @property
+    def room(self) -> int:
+        """So many more streams can be taken."""
+        return self._maximum_streams - self.streams
+
+    @property
     def status(self) -> str:
         """For `/readyz`."""
         return "full" if self.readiness is Readiness.READY and self.full else self.readiness.value

@@ -116,7 +116,8 @@ class Protocols:
             await stack.enter_async_context(vosk_port(service, settings.host, settings.vosk_port))
         if settings.wyoming_port is not None:
             port = await stack.enter_async_context(wyoming_tcp(service, settings.host, settings.wyoming_port))
-            if settings.wyoming_zeroconf is not None:
+            # One of several workers announces the port for all of them.
+            if settings.wyoming_zeroconf is not None and (service.ports is None or service.ports.index == 0):
                 await stack.enter_async_context(announced(settings.wyoming_zeroconf, settings.host, port))
         if settings.wyoming_stdio:
             await stack.enter_async_context(_standard_streams(service))

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
@@ -19,7 +18,7 @@ from streaming_asr_server.access.authentication import Principal
 from streaming_asr_server.adapter.adapter import ProtocolAdapter
 from streaming_asr_server.connection.serving import accept, connection_rules, serve_transport, serve_websocket
 from streaming_asr_server.protocols.vosk.codec import VoskCodec, VoskDefaults
-from streaming_asr_server.running import uvicorn_config
+from streaming_asr_server.running import PortServer, uvicorn_config
 from streaming_asr_server.service import Service
 
 logger = logging.getLogger(__name__)
@@ -43,18 +42,19 @@ async def serve_vosk(service: Service, websocket: WebSocket) -> None:
 @asynccontextmanager
 async def vosk_port(service: Service, host: str, port: int) -> AsyncIterator[int]:
     """Listen on a port of its own until the context ends; gives the port. Raises OSError if it is taken."""
-    listener = socket.create_server((host, port), family=_family(host))
-    bound = int(listener.getsockname()[1])
+    ports = service.ports
+    listeners = [] if ports is not None else [socket.create_server((host, port), family=_family(host))]
+    bound = int(listeners[0].getsockname()[1]) if listeners else port
 
     async def endpoint(websocket: WebSocket) -> None:
         await serve_vosk(service, websocket)
 
     application = Starlette(routes=[WebSocketRoute("/{path:path}", endpoint)])
     config = uvicorn_config(application, replace(service.settings, host=host, port=port))
-    server = uvicorn.Server(config)
+    server = PortServer(config, ports)
     config.load()
     server.lifespan = config.lifespan_class(config)
-    await server.startup(sockets=[listener])
+    await server.startup(sockets=listeners)
     ticking = asyncio.create_task(server.main_loop(), name="vosk port")
     logger.info("vosk", extra={"host": host, "port": bound})
     try:
@@ -62,7 +62,7 @@ async def vosk_port(service: Service, host: str, port: int) -> AsyncIterator[int
     finally:
         server.should_exit = True
         await asyncio.gather(ticking, return_exceptions=True)
-        await server.shutdown(sockets=[listener])
+        await server.shutdown(sockets=listeners)
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Any, Final
 
 from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
@@ -162,16 +162,33 @@ async def wyoming_tcp(service: Service, host: str, port: int) -> AsyncIterator[i
         finally:
             tasks.discard(task)
 
-    listener = await asyncio.start_server(connected, host, port)
-    bound = int(listener.sockets[0].getsockname()[1])
-    logger.info("wyoming", extra={"host": host, "port": bound})
     try:
-        yield bound
+        async with _listening(service, host, port, connected) as bound:
+            logger.info("wyoming", extra={"host": host, "port": bound})
+            yield bound
     finally:
-        listener.close()
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _listening(
+    service: Service, host: str, port: int, connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+) -> AsyncIterator[int]:
+    """Take connections until the context ends, from a socket of our own, or from the one that all workers share."""
+    if service.ports is None:
+        listener = await asyncio.start_server(connected, host, port)
+        try:
+            yield int(listener.sockets[0].getsockname()[1])
+        finally:
+            listener.close()
+        return
+    service.ports.accept(port, lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), connected))
+    try:
+        yield port
+    finally:
+        await service.ports.stop(port)
 
 
 async def serve_standard_streams(service: Service) -> None:
