@@ -85,7 +85,7 @@ text-model: prepared/text/pauses.json  ## trains the model of marks, capitals an
 	$(BIN)/python -m training.text.train prepared/text runs/text-start
 	$(BIN)/python -m training.text.export prepared/text runs/text-start runs/text-start/model
 	$(BIN)/python -m training.text.train prepared/text runs/text --start runs/text-start/model \
-		--steps 1500 --size 64 --rate 3e-3 --cool-down 1300 --seed 2
+		--steps 500 --size 64 --rate 3e-3 --cool-down 300 --seed 2
 	$(BIN)/python -m training.text.export prepared/text runs/text $(TEXT_MODEL)
 	$(BIN)/python -m training.text.thresholds $(TEXT_MODEL) prepared/text
 	$(BIN)/python -m training.text.evaluate $(TEXT_MODEL) prepared/text

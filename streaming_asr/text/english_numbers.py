@@ -33,16 +33,17 @@ _MONTHS: Final = tuple(
 _VERBS: Final = ("march", "may")
 """Months that are other words too; a figure behind them is no date."""
 
-_BEFORE_TIMES: Final = ("at", "until", "till", "by", "from", "around", "before", "after")
+_BEFORE_TIMES: Final = frozenset({"at", "until", "till", "by", "from", "around", "before", "after"})
+_PARTS_OF_HOUR: Final = {"quarter": 15, "half": 30}
 _REPEATS: Final = {"double": 2, "triple": 3}
 _CURRENCIES: Final = {"dollar": "$", "dollars": "$", "euro": "€", "euros": "€"}
 _UNITS_OF_MEASURE: Final = frozenset({"degree", "degrees", "cent", "cents", "o'clock"})
 
-OPENING: Final = frozenset({*_UNITS, *_TEENS, *_TENS, *_ORDINAL_UNITS, *_ORDINAL_TENS, *_MONTHS})
+OPENING: Final = frozenset({*_UNITS, *_TEENS, *_TENS, *_ORDINAL_UNITS, *_ORDINAL_TENS, *_MONTHS, *_PARTS_OF_HOUR})
 """Words that a figure can begin with."""
 
 CONTINUING: Final = OPENING | {
-    *("hundred", "and", "point", "oh", "percent", "per", "a", "p", "m", "am", "pm", "of"),
+    *("hundred", "and", "point", "oh", "percent", "per", "a", "p", "m", "am", "pm", "of", "past", "to"),
     *_SCALES,
     *_DECADES,
     *_REPEATS,
@@ -50,6 +51,9 @@ CONTINUING: Final = OPENING | {
     *_UNITS_OF_MEASURE,
 }
 """Words that a figure can go on with; only what cannot go on tells that it is over."""
+
+_GOING_ON: Final = CONTINUING - {"and", "a", "of", "past", "to"}
+"""Words behind a time that say that it was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +259,28 @@ def _time(words: Sequence[str], at: int, before: str) -> _Found | None:
     half, last = _half_of_day(words, minutes.last)
     if half:
         return _Found(f"{hour}:{minutes.value:02} {half}", last)
-    goes_on = _word(words, minutes.last) in CONTINUING - {"and", "a", "of"}
+    goes_on = _word(words, minutes.last) in _GOING_ON
     return _Found(f"{hour}:{minutes.value:02}", minutes.last) if before in _BEFORE_TIMES and not goes_on else None
+
+
+def _time_by_hour(words: Sequence[str], at: int, before: str) -> _Found | None:
+    """A time before or behind a full hour ("twenty past three", "at quarter to ten").
+
+    "ten to four" is a range or odds as well: it is a time behind "at" and its like, and before the half of the day.
+    """
+    part = _PARTS_OF_HOUR.get(words[at])
+    minutes = _below_hundred(words, at) if part is None else _Number(part, at + 1)
+    if minutes is None or not 1 <= minutes.value <= 30 or (part is not None and before == "a"):
+        return None
+    to, named = _word(words, minutes.last), _word(words, minutes.last + 1)
+    hour = _UNITS.get(named, _TEENS.get(named, 0))
+    if to not in ("past", "to") or not 1 <= hour <= 12:
+        return None
+    half, last = _half_of_day(words, minutes.last + 2)
+    if not half and (_word(words, last) in _GOING_ON or (to == "to" and before not in _BEFORE_TIMES - {"from"})):
+        return None
+    text = f"{hour}:{minutes.value:02}" if to == "past" else f"{hour - 1 or 12}:{60 - minutes.value}"
+    return _Found(f"{text} {half}".rstrip(), last)
 
 
 def _minutes(words: Sequence[str], at: int) -> _Number | None:
@@ -343,6 +367,7 @@ _RULES: Final[tuple[Callable[[Sequence[str], int, str], _Found | None], ...]] = 
     _spelled_digits,
     _money,
     _share,
+    _time_by_hour,
     _time,
     _year,
     _ordinal_figure,
