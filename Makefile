@@ -82,10 +82,7 @@ prepared/.synthetic: prepared/.done  ## speech of espeak-ng and flite, what word
 	@touch $@
 
 text-model: prepared/text/pauses.json  ## trains the model of marks, capitals and sentence ends on one core; goes on where it stopped
-	$(BIN)/python -m training.text.train prepared/text runs/text-start
-	$(BIN)/python -m training.text.export prepared/text runs/text-start runs/text-start/model
-	$(BIN)/python -m training.text.train prepared/text runs/text --start runs/text-start/model \
-		--steps 500 --size 64 --rate 3e-3 --cool-down 300 --seed 2
+	$(BIN)/python -m training.text.train prepared/text runs/text
 	$(BIN)/python -m training.text.export prepared/text runs/text $(TEXT_MODEL)
 	$(BIN)/python -m training.text.thresholds $(TEXT_MODEL) prepared/text
 	$(BIN)/python -m training.text.evaluate $(TEXT_MODEL) prepared/text

@@ -98,14 +98,14 @@ def join(sentences: Iterable[Samples], gap: Samples) -> Recording:
 
 
 def read_recordings(
-    manifest: Path, collections: Sequence[str], *, minutes: float, sentences: int, gap: float
+    manifest: Path, collections: Sequence[str], *, part: str, minutes: float, sentences: int, gap: float
 ) -> list[Recording]:
-    """Joined recordings of the part `dev`, up to so many minutes of sentences; at most so many in one."""
+    """Joined recordings of a part, up to so many minutes of sentences; at most so many in one."""
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = [
             row
             for row in csv.DictReader(file, dialect="excel-tab", quoting=csv.QUOTE_NONE)
-            if _wanted(row, collections)
+            if row["part"] == part and row["path"].split("/")[0] in collections
         ]
     rows.sort(key=lambda row: row["speaker"])
     silence = (np.random.default_rng(1).normal(0, 1e-4, round(gap * SAMPLE_RATE))).astype(np.float32)
@@ -117,10 +117,6 @@ def read_recordings(
         left -= sum(float(row["duration"]) for row in said)
         recordings.append(join((read_audio(manifest.parent / row["path"]) for row in said), silence))
     return [recording for recording in recordings if recording.turns]
-
-
-def _wanted(row: dict[str, str], collections: Sequence[str]) -> bool:
-    return row["part"] == "dev" and row["path"].split("/")[0] in collections
 
 
 def measure(name: str, recognizer: Recognizer, options: StreamOptions, recordings: Sequence[Recording]) -> Outcome:
@@ -209,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--collections", nargs="+", default=["en_commonvoice", "en_commonvoice_d13"])
+    parser.add_argument("--part", default="dev", help="of the manifest")
     parser.add_argument("--minutes", type=float, default=8, help="of sentences, without the gaps")
     parser.add_argument("--sentences", type=int, default=6, help="of one speaker at most")
     parser.add_argument("--gap", type=float, default=2.5, help="seconds behind each sentence")
@@ -227,6 +224,7 @@ def main() -> None:
     recordings = read_recordings(
         options.manifest,
         options.collections,
+        part=options.part,
         minutes=options.minutes,
         sentences=options.sentences,
         gap=options.gap,
