@@ -156,13 +156,15 @@ class FileSource:
     def _pieces(self) -> Iterator[Samples]:
         """All samples, in pieces of one length, or of a pipe as they come."""
         waiting: list[Samples] = []
+        length = 0
         for samples in self._samples():
             waiting.append(samples)
-            if self._live or sum(map(len, waiting)) >= self._piece:
+            length += len(samples)
+            if self._live or length >= self._piece:
                 joined = np.concatenate(waiting)
-                whole = len(joined) if self._live else len(joined) - len(joined) % self._piece
+                whole = length if self._live else length - length % self._piece
                 yield from recut(joined[:whole], self._piece)
-                waiting = [joined[whole:]]
+                waiting, length = [joined[whole:]], length - whole
         yield from recut(np.concatenate([*waiting, self._conversion.nothing()]), self._piece)
 
     def _samples(self) -> Iterator[Samples]:

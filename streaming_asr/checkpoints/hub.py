@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Final
+from urllib.parse import urlsplit
 
 from streaming_asr.checkpoints import front_end, tokenizer, weights
 from streaming_asr.errors import CheckpointError, MissingExtraError
@@ -104,8 +106,12 @@ def _explained(name: str, revision: str | None) -> Iterator[None]:
     """Turns what the library raises into one sentence that says what would be right."""
     from huggingface_hub import constants, errors
 
+    _check_endpoint(name)
     try:
         yield
+    except ImportError as error:
+        remedy = "its package is missing: pip install httpx[socks]"
+        raise CheckpointError(f"{name}: could not be downloaded from {_way(error)}: {remedy}") from error
     except errors.GatedRepoError as error:
         place = f"{constants.ENDPOINT}/{name}"
         message = f"{name}: is gated; accept its terms at {place}, then sign in by 'hf auth login' or HF_TOKEN"
@@ -119,8 +125,7 @@ def _explained(name: str, revision: str | None) -> Iterator[None]:
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise CheckpointError(f"{name}: {_unreachable(error)}") from error
     except _transport_errors(ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{name}: could not be downloaded from {constants.ENDPOINT} ({reason})") from error
+        raise CheckpointError(f"{name}: could not be downloaded from {_way(error)} ({_first_line(error)})") from error
 
 
 def _unreachable(error: Exception) -> str:
@@ -129,8 +134,67 @@ def _unreachable(error: Exception) -> str:
     cache = f"is not complete in the cache {constants.HF_HUB_CACHE}"
     if constants.HF_HUB_OFFLINE:
         return f"{cache}, and HF_HUB_OFFLINE forbids to download it; load it once with a network"
-    cause = str(error.__cause__ or error).partition("\n")[0]
-    return f"{cache}, and {constants.ENDPOINT} does not answer ({cause}); check the network and HF_ENDPOINT"
+    cause = error.__cause__ or error
+    check = "it, or leave it out by NO_PROXY" if _proxy() else "the network and HF_ENDPOINT"
+    return f"{cache}, and {_way(cause)} does not answer ({_first_line(cause)}); check {check}"
+
+
+def _check_endpoint(name: str) -> None:
+    """Refuse an address that the client could not even read; nothing is asked of it in offline mode."""
+    from huggingface_hub import constants
+
+    try:
+        parts = urlsplit(constants.ENDPOINT)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable and not constants.HF_HUB_OFFLINE:
+        like = "it must be an address like https://huggingface.co"
+        raise CheckpointError(f"{name}: HF_ENDPOINT is {_without_password(constants.ENDPOINT)!r}; {like}")
+
+
+def _way(error: BaseException) -> str:
+    """The hub, with the proxy or the redirect on the way to it; passwords are left out."""
+    from huggingface_hub import constants
+
+    proxy, sent = _proxy(), _sent_to(error)
+    if sent:
+        return f"{sent}, to which {constants.ENDPOINT} redirects,"
+    return constants.ENDPOINT + (f" through the proxy {_without_password(proxy)} of the environment" if proxy else "")
+
+
+def _proxy() -> str | None:
+    """The proxy that the environment names for the hub."""
+    from huggingface_hub import constants
+
+    parts = urlsplit(constants.ENDPOINT)
+    if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxies = urllib.request.getproxies()
+    return next((proxies[scheme] for scheme in (parts.scheme, "all") if scheme in proxies), None)
+
+
+def _sent_to(error: BaseException) -> str:
+    """Where the hub sent the client, if that is another host: as a network does that wants one to sign in."""
+    from huggingface_hub import constants
+
+    try:
+        request = getattr(error, "request", None)
+    except RuntimeError:  # httpx raises it where there is no request
+        request = None
+    asked = "" if request is None else str(request.url)
+    host = urlsplit(asked).netloc
+    return _without_password(asked) if host and host != urlsplit(constants.ENDPOINT).netloc else ""
+
+
+def _without_password(address: str) -> str:
+    user, at, host = address.rpartition("@")
+    scheme = user.partition("://")[0]
+    return f"{scheme}://{host}" if at and "://" in user else host
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _library() -> ModuleType:

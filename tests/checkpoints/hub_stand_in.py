@@ -35,9 +35,13 @@ class Repository:
 
 
 class HubStandIn:
-    """The server; a context manager. `requests` lists what was asked for, as "METHOD path"."""
+    """The server; a context manager. `requests` lists what was asked for, as "METHOD path".
 
-    def __init__(self) -> None:
+    With `redirect` it sends every client there.
+    """
+
+    def __init__(self, *, redirect: str | None = None) -> None:
+        self.redirect = redirect
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
         hub = self
@@ -97,6 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.stand_in.requests.append(f"{self.command} {path}")
+        if self.stand_in.redirect is not None:
+            return self._send(302, b"", {"Location": self.stand_in.redirect})
         match = _FILE.fullmatch(path) or _MODEL.fullmatch(path)
         repository = self.stand_in.repositories.get(match["name"]) if match else None
         if match is None or repository is None:

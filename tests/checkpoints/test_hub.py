@@ -178,6 +178,43 @@ def test_a_hub_that_does_not_answer_is_named(settings: Settings) -> None:
         read_checkpoint(NAME)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "says"),
+    [
+        ("http://user:secret@127.0.0.1:9", r"does not answer .*; check it, or leave it out by NO_PROXY"),
+        ("socks5://127.0.0.1:9", r"its package is missing: pip install httpx\[socks\]"),
+        ("ftp://127.0.0.1:9", "Unknown scheme for proxy"),
+    ],
+)
+def test_a_proxy_that_does_not_work_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, proxy: str, says: str
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("http_proxy", proxy)
+    settings.endpoint("http://127.0.0.1:9")
+    shown = proxy.replace("user:secret@", "")
+    with pytest.raises(CheckpointError, match=f"through the proxy {shown} of the environment.*{says}") as raised:
+        read_checkpoint(NAME)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:99999", "127.0.0.1:80", "ftp://example.org", "http://"])
+def test_an_address_of_the_hub_that_is_none_is_named(settings: Settings, address: str) -> None:
+    settings.endpoint(address)
+    with pytest.raises(CheckpointError, match=f"HF_ENDPOINT is '{address}'; it must be an address like https://"):
+        read_checkpoint(NAME)
+
+
+def test_a_redirect_to_a_host_that_does_not_answer_is_named(settings: Settings) -> None:
+    port = unused_port()
+    with HubStandIn(redirect=f"http://127.0.0.1:{port}/login") as stand_in:
+        settings.endpoint(stand_in.url)
+        says = f"http://127.0.0.1:{port}/login, to which {stand_in.url} redirects, does not answer"
+        with pytest.raises(CheckpointError, match=says):
+            read_checkpoint(NAME)
+
+
 def test_a_revision_can_be_named(hub: HubStandIn, tiny: Path, tmp_path: Path) -> None:
     hub.publish(NAME, contents(tiny))
     write_json(tiny, vocab={"<pad>": 0, "x": 1})
