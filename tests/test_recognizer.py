@@ -104,6 +104,15 @@ def test_streams_side_by_side_give_what_each_gives_alone(recognizer: Recognizer,
     assert recognizer.engine.load.largest > 1
 
 
+def test_a_constant_offset_changes_no_word(recognizer: Recognizer, recording: Samples) -> None:
+    audio = recording[: 4 * 16_000]
+    expected, shifted = (
+        [final.text for final in finals(recognize(recognizer, samples, 1_600))]
+        for samples in (audio, audio + np.float32(0.1))
+    )
+    assert shifted == expected != []
+
+
 def test_every_encoding_of_the_same_audio_gives_the_same_words(recognizer: Recognizer, recording: Samples) -> None:
     audio = recording[: 4 * 16_000]
     integers = np.round(audio * 32_767).astype(np.int16)

@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+_BEGINNING: Final = 200_000
+"""Bytes that are enough to doubt how samples are written."""
+
+
 class Source(Protocol):
     """Audio in pieces, shape (frames, channels), float32, full scale is 1.0."""
 
@@ -73,6 +77,8 @@ class StandardInput:
         self._input: Final = AudioInput(encoding=encoding, sample_rate=sample_rate, channels=channels, channel=channel)
         self._stream: Final = stream if stream is not None else cast(ByteStream, sys.stdin.buffer)
         self._most: Final = max(1, sample_rate // 10) * channels * BYTES_PER_SAMPLE[encoding]
+        self.beginning = b""
+        """The first bytes as they came, for whoever doubts what they are."""
 
     @property
     def dropped_bytes(self) -> int:
@@ -82,6 +88,8 @@ class StandardInput:
     def __iter__(self) -> Iterator[Frames]:
         """Read up to the end; raises AudioError if a file with a header, or NaN, comes in."""
         while data := self._stream.read1(self._most):
+            if len(self.beginning) < _BEGINNING:
+                self.beginning += data
             samples = self._input.push(data)
             if len(samples):
                 yield samples.reshape(-1, 1)

@@ -101,7 +101,8 @@ class Work:
         """What is missing, and what to try; one line on standard error."""
         notes = list(source.notes) if isinstance(source, FileSource) else []
         raw = self.wish.raw if isinstance(source, StandardInput) else None
-        advice = hint(transcript.sound, transcript.finals, raw)
+        beginning = source.beginning if isinstance(source, StandardInput) else b""
+        advice = hint(transcript.sound, transcript.finals, raw, beginning)
         if (notes or advice) and not self.interruption.asked:
             said = "; ".join([*notes, *([advice] if advice else [])])
             announce(f"streaming-asr: {transcript.input.label}: {said}")

@@ -184,6 +184,17 @@ def test_the_usual_gate_stays_shut_on_silence_and_noise_and_opens_on_a_voice() -
     assert 12.0 <= closed < 13.5
 
 
+def test_a_constant_offset_is_no_sound_and_hides_none(speech: Samples) -> None:
+    pytest.importorskip("webrtcvad")
+    silence = (0.0001 * np.random.default_rng(0).standard_normal(4 * SAMPLE_RATE)).astype(np.float32)
+    assert Gate().push(silence + np.float32(0.1)) == []
+    for offset in (0.1, -0.3):
+        shifted, plain = (Gate().push(np.concatenate([silence, speech + np.float32(o)])) for o in (offset, 0.0))
+        assert len(shifted) == len(plain) > 0
+        for one, other in zip(shifted, plain, strict=True):
+            assert one.position == pytest.approx(other.position, abs=SAMPLE_RATE // 10)
+
+
 def test_frames_of_ten_milliseconds_decide_alike() -> None:
     class LoudTen(Loud):
         frame_samples = 160
