@@ -47,7 +47,7 @@ def test_floats_that_were_read_as_integers_are_recognized(speech: Samples, final
 
 def test_integers_are_not_taken_for_floats(speech: Samples) -> None:
     for loudness in (0.01, 1.0, 3.0):
-        samples = np.clip(speech * loudness, -1, 1)
+        samples = np.clip(speech * loudness, -1, 1).astype(np.float32)
         assert "float32" not in advice(samples, integers(samples))
 
 
