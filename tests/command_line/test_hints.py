@@ -35,19 +35,20 @@ def integers(samples: Samples) -> bytes:
 
 def slowed(samples: Samples, times: int) -> Samples:
     """As if the rate were declared so many times too low."""
-    return np.interp(np.arange(times * len(samples)) / times, np.arange(len(samples)), samples).astype(np.float32)
+    places = np.arange(times * len(samples)) / times
+    return np.asarray(np.interp(places, np.arange(len(samples)), samples), np.float32)
 
 
 @pytest.mark.parametrize("finals", [(), (DOUBTFUL,)])
 def test_floats_that_were_read_as_integers_are_recognized(speech: Samples, finals: tuple[Final, ...]) -> None:
     data = speech.astype("<f4").tobytes()
-    misread = np.frombuffer(data, "<i2").astype(np.float32) / 32_768
+    misread = np.asarray(np.frombuffer(data, "<i2") / 32_768, np.float32)
     assert "its bytes look like float32 rather than linear16; try --encoding float32" in advice(misread, data, *finals)
 
 
 def test_integers_are_not_taken_for_floats(speech: Samples) -> None:
     for loudness in (0.01, 1.0, 3.0):
-        samples = np.clip(speech * loudness, -1, 1).astype(np.float32)
+        samples: Samples = np.asarray(np.clip(speech * loudness, -1, 1), np.float32)
         assert "float32" not in advice(samples, integers(samples))
 
 
