@@ -13,6 +13,7 @@ import asyncio
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from streaming_asr.errors import OptionError
 from streaming_asr.protocol import Start
 from streaming_asr_server.access.admission import Readiness
 from streaming_asr_server.access.authentication import ApiKeys
+from streaming_asr_server.access.ledger.opening import open_ledger
 from streaming_asr_server.application import create_application
 from streaming_asr_server.connection.read_ahead import ReadAhead
 from streaming_asr_server.loading import load_recognition
@@ -106,7 +108,8 @@ class Replica:
 
     def __init__(self, settings: Settings, load: Callable[[], Recognition]) -> None:
         keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
-        self._service: Final = Service(settings, load=load, keys=keys)
+        ledger = open_ledger(settings.ledger or "memory", worker=f"{socket.gethostname()}-{os.getpid()}")
+        self._service: Final = Service(settings, load=load, keys=keys, ledger=ledger)
         self._departure: Departure | None = None
 
     def __serve_build_asgi_app__(self) -> ASGIApp:

