@@ -56,8 +56,9 @@ def test_the_architecture_names_files_that_there_are() -> None:
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
-def test_the_laws_name_tests_that_there_are() -> None:
-    named = list(NAMED_TEST.finditer((DOCS / "architecture.md").read_text("utf-8")))
+@pytest.mark.parametrize("page", ["architecture.md", "faults.md"])
+def test_promises_name_tests_that_there_are(page: str) -> None:
+    named = list(NAMED_TEST.finditer((DOCS / page).read_text("utf-8")))
     assert len(named) > 20
     for name in named:
         source = (ROOT / name["file"]).read_text("utf-8")
