@@ -16,8 +16,8 @@ class ReadAhead:
 
     uvicorn stops reading a socket whose messages wait. Ray Serve's proxy does not: it takes whatever comes, and what
     the application has not asked for would grow without a bound that anybody knows. Here it is counted. What waits may
-    have `maximum_bytes`, one message `message_bytes`; over that, all that waits is dropped, the application's next
-    `receive` raises ProtocolError "too_fast" or "too_big", and what still comes is read and forgotten.
+    have `maximum_bytes`, one message `message_bytes`; what comes over that is read and forgotten, and behind what waits
+    the application's `receive` raises ProtocolError "too_fast" or "too_big".
     """
 
     def __init__(self, application: ASGIApp, *, maximum_bytes: int, message_bytes: int) -> None:
@@ -96,8 +96,6 @@ class Waiting:
 
     def _fail(self, error: Exception) -> None:
         self._error = error
-        self._messages.clear()
-        self.bytes = 0
         self._arrived.set()
 
 

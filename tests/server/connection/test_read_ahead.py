@@ -55,10 +55,10 @@ async def test_messages_come_in_order_and_the_disconnect_again_and_again() -> No
     assert await taken_by(Client(*messages), 4) == [*messages, DISCONNECT]
 
 
-async def test_who_sends_more_than_may_wait_is_told_at_once_and_the_rest_is_forgotten() -> None:
+async def test_what_came_before_the_bound_is_taken_then_the_sender_is_told_and_the_rest_is_forgotten() -> None:
     client = Client(audio(50), audio(50), audio(1), audio(50), audio(50))
     with pytest.raises(ProtocolError, match="more than 100 bytes wait") as problem:
-        await taken_by(client, 1)
+        await taken_by(client, 3)
     assert (problem.value.code, problem.value.kind.resumable) == ("too_fast", True)
     assert client.left == [], "nothing waits before the application"
     assert len(await taken_by(Client(audio(50), audio(50)), 2)) == 2
