@@ -139,9 +139,13 @@ def run_script(programs: Path, folder: Path, script: str, *arguments: str) -> st
 
 
 TO_RAW = """
-import sys, soundfile
-samples, rate = soundfile.read(sys.argv[1], dtype="int16")
-open(sys.argv[2], "wb").write(rate.to_bytes(4, "little") + samples.tobytes())
+import sys
+import numpy as np
+from streaming_asr import FileSource
+with FileSource(sys.argv[1]) as source:
+    samples = np.concatenate(list(source))
+    content = source.sample_rate.to_bytes(4, "little") + (samples * 32767).astype("<i2").tobytes()
+open(sys.argv[2], "wb").write(content)
 """
 
 CLIENT = """
