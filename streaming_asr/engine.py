@@ -79,8 +79,11 @@ class Engine:
         with self._changed:
             return sum(map(len, self._jobs.values()))
 
-    def submit(self, session: Session, work: Work) -> Future[list[Event]]:
+    def submit(self, session: Session, work: Work, *, here: bool = False) -> Future[list[Event]]:
         """Do `work` to a session and drive it until its input is used up; the jobs of one session keep their order.
+
+        With `here`, the calling thread does it up to the first chunk, unless a job of the session waits already: most
+        small packets make no chunk due, and waking another thread takes longer than such a packet.
 
         The future gives the events. It fails with what `work` raised (the session is then as `work` left it), or
         with the fault of the model that replaying could not mend. Cancelling it before it starts drops the job.
@@ -90,10 +93,32 @@ class Engine:
             RuntimeError: more than `maximum_jobs` jobs of this session wait.
         """
         job = _Job(session, work)
+        # Jobs of one stream come from one thread, so a session of which none waits is touched by nobody else.
+        if here and session not in self._jobs and not self._closed:
+            self._begin(job)
+        else:
+            self._enqueue(job)
+        return job.answer
+
+    def _begin(self, job: _Job) -> None:
+        """Do a job in the calling thread; if that makes a chunk due, the engine goes on with it."""
+        job.started = True
+        try:
+            job.work(job.session)
+            stream = job.session.advance()
+            if stream is None:
+                job.answer.set_result(job.session.events())
+            else:
+                job.answer.set_running_or_notify_cancel()
+                self._enqueue(job)
+        except Exception as error:  # noqa: BLE001 - as in _advance
+            job.answer.set_exception(error)
+
+    def _enqueue(self, job: _Job) -> None:
         with self._changed:
             if self._closed:
                 raise StreamClosedError("the engine was closed; load a new recognizer")
-            jobs = self._jobs.setdefault(session, deque())
+            jobs = self._jobs.setdefault(job.session, deque())
             if len(jobs) >= self._maximum_jobs:
                 raise RuntimeError(f"{len(jobs)} jobs of this stream wait already; wait for their answers first")
             jobs.append(job)
@@ -101,7 +126,6 @@ class Engine:
                 self._thread = threading.Thread(target=self._run, name="streaming-asr engine", daemon=True)
                 self._thread.start()
             self._changed.notify()
-        return job.answer
 
     def close(self) -> None:
         """Refuse new jobs, do those that wait, end the thread. A second call does nothing."""
@@ -138,8 +162,10 @@ class Engine:
             self._fail(job, error)
             return None
         if stream is None:
+            # Asked for first: behind the last job, a session may be touched by another thread at once.
+            events = job.session.events()
             self._leave(job)
-            job.answer.set_result(job.session.events())
+            job.answer.set_result(events)
         return stream
 
     def _step(self, due: Sequence[tuple[_Job, EncoderStream]]) -> None:

@@ -30,6 +30,9 @@ from streaming_asr.transcript import Transcript
 _PIECE: Final = 10 * SAMPLE_RATE
 """The most audio in one job of the engine, so that a long recording pushed at once does not hold up other streams."""
 
+_SMALL_PIECE: Final = SAMPLE_RATE // 2
+"""The most audio that the calling thread gates and buffers itself: a packet, but not a recording."""
+
 
 class StreamOptions(TypedDict, total=False):
     """The options of `Recognizer.stream` that do not describe the audio; a source describes its audio itself."""
@@ -278,6 +281,8 @@ class Stream:
     def submit(self, piece: PcmPiece) -> list[Future[list[Event]]]:
         """Push one piece of audio without waiting; the answers come in order, one for each ten seconds or part."""
         samples = self._audio.push(piece)
+        if len(samples) <= _SMALL_PIECE:
+            return [self._engine.submit(self._session, _pushing(samples), here=True)]
         cuts = range(0, max(len(samples), 1), _PIECE)
         return [self._submit(_pushing(samples[cut : cut + _PIECE])) for cut in cuts]
 

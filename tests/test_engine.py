@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 
 import numpy as np
 import pytest
 
 from streaming_asr.audio.samples import Samples
 from streaming_asr.decoding import Alphabet, GreedySearch
-from streaming_asr.engine import Engine
+from streaming_asr.engine import Engine, Work
 from streaming_asr.errors import StreamClosedError
 from streaming_asr.events import Event, Final
 from streaming_asr.model import Context
@@ -77,6 +78,50 @@ def test_the_jobs_of_one_stream_keep_their_order(engine: Engine, encoder: ToneEn
     answers = [push(engine, session, spoken(word)) for word in ("abc ", "de ", "fg ")]
     answers.append(engine.submit(session, Session.finish))
     assert texts([event for answer in answers for event in answer.result(10)]) == ["abc de fg"]
+
+
+def test_a_packet_that_makes_no_chunk_due_is_done_by_the_calling_thread(engine: Engine, encoder: ToneEncoder) -> None:
+    blocker, session = Blocker(), session_of(encoder)
+    engine.submit(session_of(encoder), blocker)
+    workers: list[threading.Thread] = []
+
+    def work(session: Session) -> None:
+        workers.append(threading.current_thread())
+        session.push(silence(2))
+
+    assert engine.submit(session, work, here=True).result(0) == []
+    blocker.go.set()
+    engine.submit(session, work).result(10)
+    assert workers[0] is threading.current_thread() is not workers[1]
+
+
+def test_packets_done_by_the_calling_thread_change_nothing(engine: Engine, encoder: ToneEncoder) -> None:
+    audio = np.concatenate([spoken("abc de "), silence(60), spoken("fg ha"), silence(60)])
+
+    def events(here: bool) -> list[Event]:
+        session = session_of(encoder)
+        packets = [audio[at : at + 2 * HOP] for at in range(0, len(audio), 2 * HOP)]
+        works: list[Work] = [*(partial(Session.push, samples=packet) for packet in packets), Session.finish]
+        return [event for work in works for event in engine.submit(session, work, here=here).result(10)]
+
+    assert events(here=True) == events(here=False)
+
+
+def test_what_the_calling_thread_cannot_do_is_told_by_the_answer(engine: Engine, encoder: ToneEncoder) -> None:
+    session = session_of(encoder)
+    engine.submit(session, Session.finish).result(10)
+    with pytest.raises(StreamClosedError):
+        engine.submit(session, partial(Session.push, samples=silence(1)), here=True).result(0)
+
+
+def test_a_chunk_under_way_cannot_be_cancelled(engine: Engine, encoder: ToneEncoder) -> None:
+    blocker, session = Blocker(), session_of(encoder)
+    engine.submit(session_of(encoder), blocker)
+    answer = engine.submit(session, partial(Session.push, samples=spoken("abc de fg ")), here=True)
+    assert not answer.cancel()
+    blocker.go.set()
+    answer.result(10)
+    assert texts(engine.submit(session, Session.finish).result(10)) == ["abc de fg"]
 
 
 def test_a_fault_of_the_model_is_replayed_and_nobody_notices(engine: Engine, encoder: ToneEncoder) -> None:

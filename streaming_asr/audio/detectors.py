@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -57,11 +58,19 @@ class WebRtcDetector:
             raise OptionError(f"frame_ms is {frame_ms}; it must be 10, 20 or 30")
         self.frame_samples: Final = milliseconds_to_samples(frame_ms)
         self._vad: Final = _open_webrtc(aggressiveness)
+        self._scaled: Final[Samples] = np.zeros(self.frame_samples, np.float32)
 
     def is_speech(self, frame: Samples) -> bool:
         """Whether the next frame, shape (frame_samples,), holds speech."""
-        pcm = (np.clip(frame, -1.0, 1.0) * 32767.0).astype("<i2")
-        return bool(self._vad.is_speech(pcm.tobytes(), SAMPLE_RATE))
+        # In place and by single operations: this is done 50 times a second for every stream that is open.
+        scaled = np.multiply(frame, _PCM_SCALE, out=self._scaled)
+        np.minimum(scaled, _PCM_SCALE, out=scaled)
+        np.maximum(scaled, -_PCM_SCALE, out=scaled)
+        return bool(self._vad.is_speech(scaled.astype("<i2").tobytes(), SAMPLE_RATE))
+
+
+_PCM_SCALE: Final = np.float32(32767.0)
+"""The greatest sample as WebRTC takes it."""
 
 
 def _open_webrtc(aggressiveness: int) -> _WebRtcVad:
@@ -142,8 +151,10 @@ class NoiseRobustDetector:
         self._level: Final = LevelDetector(
             inner.frame_samples, margin_db=level_margin_db, minimum_dbfs=minimum_level_dbfs
         )
-        self._voice: Final = VoiceDetector(inner.frame_samples) if needs_voice else None
-        self._recent: Final = deque[bool](maxlen=max(2, milliseconds_to_samples(300) // inner.frame_samples))
+        frames = max(2, milliseconds_to_samples(300) // inner.frame_samples)
+        self._voice: Final = VoiceDetector(inner.frame_samples, frames) if needs_voice else None
+        # Of each of the last frames whether it was a candidate with a voice; None where nobody had to know it yet.
+        self._recent: Final = deque[bool | None](maxlen=frames)
 
     def is_speech(self, frame: Samples) -> bool:
         """Whether the next frame, shape (frame_samples,), holds speech."""
@@ -152,8 +163,20 @@ class NoiseRobustDetector:
         if self._voice is None:
             return candidate
         self._voice.push(frame)
-        self._recent.append(candidate and self._voice.is_voiced())
-        return candidate and sum(self._recent) >= 2
+        self._recent.append(None if candidate else False)
+        return candidate and self._has_voice(self._voice)
+
+    def _has_voice(self, voice: VoiceDetector) -> bool:
+        """Whether two of the last candidates have a voice; no more of them are looked at than it takes to tell."""
+        recent = self._recent
+        voiced = recent.count(True)
+        for age in range(len(recent)):
+            if voiced >= 2:
+                return True
+            if recent[-1 - age] is None:
+                recent[-1 - age] = found = voice.is_voiced(age)
+                voiced += found
+        return voiced >= 2
 
 
 class LevelDetector:
@@ -181,17 +204,53 @@ class LevelDetector:
         self._minimum_dbfs: Final = minimum_dbfs
         # Smoothed over 60 ms, for one quiet frame between two pulses of a motor is not the background.
         self._powers: Final = deque[float](maxlen=max(1, milliseconds_to_samples(60) // frame_samples))
-        history = max(1, milliseconds_to_samples(3000) // frame_samples)
-        self._smoothed: Final = deque([minimum_dbfs - margin_db] * history, maxlen=history)
+        self._background: Final = _LowestOf(
+            max(1, milliseconds_to_samples(3000) // frame_samples), minimum_dbfs - margin_db
+        )
 
     def is_speech(self, frame: Samples) -> bool:
         """Whether the next frame, shape (frame_samples,), is loud enough."""
         # Without its mean: a sound card's constant offset is no sound.
-        power = float(np.var(frame, dtype=np.float64))
-        stands_out = _decibels(power) > max(self._minimum_dbfs, min(self._smoothed) + self._margin_db)
+        power = _variance(frame)
+        stands_out = _decibels(power) > max(self._minimum_dbfs, self._background.value + self._margin_db)
         self._powers.append(power)
-        self._smoothed.append(_decibels(sum(self._powers) / len(self._powers)))
+        self._background.push(_decibels(sum(self._powers) / len(self._powers)))
         return stands_out
+
+
+class _LowestOf:
+    """The lowest of the last `length` values; those that a later one undercuts are forgotten at once.
+
+    As long as there were fewer, `first` is among them.
+    """
+
+    def __init__(self, length: int, first: float) -> None:
+        self._length = length
+        self._count = 0
+        self._rising = deque([(first, 0)])
+
+    @property
+    def value(self) -> float:
+        """The lowest of them."""
+        return self._rising[0][0]
+
+    def push(self, value: float) -> None:
+        """Take in the next value."""
+        rising = self._rising
+        while rising and rising[-1][0] >= value:
+            rising.pop()
+        self._count += 1
+        rising.append((value, self._count))
+        if rising[0][1] <= self._count - self._length:
+            rising.popleft()
+
+
+def _variance(frame: Samples) -> float:
+    """As `np.var` in double precision, without its detours."""
+    values = frame.astype(np.float64)
+    values -= np.add.reduce(values) / len(values)
+    values *= values
+    return float(np.add.reduce(values)) / len(values)
 
 
 class VoiceDetector:
@@ -201,21 +260,31 @@ class VoiceDetector:
 
     Args:
         frame_samples: samples in a frame.
+        frames: of how many of the last frames one may ask.
         threshold: 0 to 1; voices reach 0.7 in 3 of 4 loud frames of speech, broadband noises in less than 1 of 30.
     """
 
-    def __init__(self, frame_samples: int, *, threshold: float = 0.7) -> None:
+    def __init__(self, frame_samples: int, frames: int = 1, *, threshold: float = 0.7) -> None:
         self.frame_samples: Final = frame_samples
         self._threshold: Final = threshold
-        self._window: Samples = np.zeros(milliseconds_to_samples(40), np.float32)
+        self._window: Final = milliseconds_to_samples(40)
+        self._kept: Final = self._window + (frames - 1) * frame_samples
+        # What is kept moves to the front only where the end is reached, so that a sample is copied about once.
+        self._samples: Final[Samples] = np.zeros(4 * self._kept + frame_samples, np.float32)
+        self._end = self._kept
 
     def push(self, frame: Samples) -> None:
-        """Move the window on by a frame, shape (frame_samples,)."""
-        self._window = np.concatenate([self._window[len(frame) :], frame])
+        """Take in the next frame, shape (frame_samples,)."""
+        if self._end + len(frame) > len(self._samples):
+            self._samples[: self._kept] = self._samples[self._end - self._kept : self._end]
+            self._end = self._kept
+        self._samples[self._end : self._end + len(frame)] = frame
+        self._end += len(frame)
 
-    def is_voiced(self) -> bool:
-        """Whether the window that ends with the last frame has a pitch."""
-        return pitch_strength(self._window) > self._threshold
+    def is_voiced(self, age: int = 0) -> bool:
+        """Whether the window that ends with the last frame has a pitch, or with the frame `age` frames before it."""
+        end = self._end - age * self.frame_samples
+        return pitch_strength(self._samples[end - self._window : end]) > self._threshold
 
 
 def pitch_strength(window: Samples) -> float:
@@ -236,4 +305,4 @@ def pitch_strength(window: Samples) -> float:
 
 
 def _decibels(power: float) -> float:
-    return float(10 * np.log10(power + 1e-12))
+    return 10 * math.log10(power + 1e-12)

@@ -36,6 +36,7 @@ ENCODINGS: Final[tuple[Encoding, ...]] = get_args(Encoding)
 BYTES_PER_SAMPLE: Final[Mapping[Encoding, int]] = {"linear16": 2, "float32": 4, "mulaw": 1, "alaw": 1}
 MAXIMUM_CHANNELS: Final = 256
 INT16_FULL_SCALE: Final = 32768.0
+_INT16_STEP: Final = np.float32(1 / INT16_FULL_SCALE)
 LOUDEST_FLOAT: Final = 100.0
 """40 dB over full scale: beyond it, float samples are no audio but integers that nobody divided."""
 
@@ -148,7 +149,7 @@ class PcmDecoder:
     def _push_bytes(self, piece: bytes) -> Frames:
         if self.encoding is None:
             raise AudioError(f"bytes were pushed, but no encoding was declared; declare one of {', '.join(ENCODINGS)}")
-        data = self._pending + piece
+        data = self._pending + piece if self._pending else piece
         if not self._header_checked:
             if len(data) < HEADER_BYTES:
                 self._pending = data
@@ -161,8 +162,10 @@ class PcmDecoder:
     def _whole_frames(self, data: bytes) -> Frames:
         """Decode the whole frames of `data` and keep what is left; keeps nothing if they are refused."""
         whole = len(data) - len(data) % self._frame_bytes
-        frames = self._to_float(data[:whole]).reshape(-1, self.channels)
-        _refuse_bad_values(frames)
+        frames = self._to_float(data if whole == len(data) else data[:whole]).reshape(-1, self.channels)
+        # Integers are audio whatever they are.
+        if self.encoding == "float32":
+            _refuse_bad_values(frames)
         self._pending = data[whole:]
         return frames
 
@@ -175,7 +178,8 @@ class PcmDecoder:
         if array.dtype not in (np.dtype(np.int16), np.dtype(np.float32)):
             raise AudioError(f"audio is an array of {array.dtype}; it must be int16 or float32 (use .astype)")
         frames = _as_float(_as_frames(array, self.channels))
-        _refuse_bad_values(frames)
+        if array.dtype == np.float32:
+            _refuse_bad_values(frames)
         self._header_checked = self._header_checked or bool(len(frames))
         return frames
 
@@ -192,7 +196,7 @@ def _converter(encoding: Encoding | None) -> Callable[[bytes], npt.NDArray[np.fl
         case "float32":
             return lambda data: np.frombuffer(data, "<f4").astype(np.float32)
         case _:
-            return lambda data: np.frombuffer(data, "<i2").astype(np.float32) / np.float32(INT16_FULL_SCALE)
+            return lambda data: np.frombuffer(data, "<i2") * _INT16_STEP
 
 
 def _by_table(table: npt.NDArray[np.float32]) -> Callable[[bytes], npt.NDArray[np.float32]]:
@@ -219,7 +223,7 @@ def _as_frames(array: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
 
 def _as_float(frames: npt.NDArray[Any]) -> Frames:
     if frames.dtype == np.int16:
-        return frames.astype(np.float32) / np.float32(INT16_FULL_SCALE)
+        return np.asarray(frames * _INT16_STEP)
     return np.array(frames, np.float32)
 
 

@@ -174,7 +174,7 @@ class Gate:
             raise StreamClosedError("audio was pushed after finish(); open a new stream")
         if self._detector is None:
             return self._let_through(len(samples))
-        waiting = np.concatenate([self._pending, samples])
+        waiting = np.concatenate([self._pending, samples]) if len(self._pending) else samples
         whole = len(waiting) - len(waiting) % self._frame
         self._pending = waiting[whole:].copy()
         events: list[GateEvent] = []

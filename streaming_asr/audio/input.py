@@ -149,7 +149,10 @@ class AudioInput:
         return samples
 
     def _joined(self, pieces: Iterable[Samples]) -> Samples:
-        collected = list(pieces)  # How many channels come out may be known only behind the first of them.
+        collected = [piece for piece in pieces if len(piece)]
+        if len(collected) == 1:
+            return collected[0]
+        # How many channels come out may be known only behind the first of the pieces.
         joined: Samples = np.concatenate([self._conversion.nothing(), *collected])
         return joined
 

@@ -93,9 +93,9 @@ class Mean:
 
     def push(self, frames: Frames) -> Samples:
         """(frames, channels) -> (frames,)."""
-        mean = downmix(frames)
         if self.channels == 1:
-            return mean
+            return frames[:, 0]
+        mean = downmix(frames)
         chosen, at = mean.copy(), 0
         while at < len(frames):
             part = slice(at, at + self._block - self._filled)

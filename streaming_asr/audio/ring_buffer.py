@@ -61,4 +61,6 @@ class RingBuffer:
             )
         at, count = start % self.capacity, stop - start
         head = min(count, self.capacity - at)
+        if head == count:
+            return self._samples[at : at + count].copy()
         return np.concatenate([self._samples[at : at + head], self._samples[: count - head]])

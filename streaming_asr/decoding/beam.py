@@ -17,14 +17,15 @@ import numpy as np
 
 from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding.alphabet import Alphabet, unmarked
+from streaming_asr.decoding.choice import choose
 from streaming_asr.decoding.frames import check_log_probs, clip_log_probs, scan_frames
 from streaming_asr.decoding.hotwords import Hotwords
 from streaming_asr.decoding.language_model import LanguageModel
-from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, text_of
+from streaming_asr.decoding.readings import as_beam, beam_words
+from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput
 from streaming_asr.decoding.word_histories import (
     Hypothesis,
     Prefix,
-    WordFrames,
     WordHistory,
     WordHistoryTree,
     ancestor,
@@ -154,7 +155,7 @@ class BeamSearch:
             else:
                 merged[key] = (beam[0], total - beam[0], beam)
         best = sorted(merged.values(), key=lambda entry: entry[0] + entry[1], reverse=True)[:limit]
-        return [_as_beam(beam, logit, logit + extra_score, skip) for logit, extra_score, beam in best]
+        return [as_beam(beam, logit, logit + extra_score, skip) for logit, extra_score, beam in best]
 
     def agreed(self, skip: int = 0) -> tuple[BeamWord, ...]:
         """The complete words that all live beams share, from their first on, with the best beam's frames.
@@ -165,7 +166,7 @@ class BeamSearch:
         self._refuse_if_finished()
         shared = shared_history(self._histories())
         _, prefix, _, frames, _, _ = self._beams[0]
-        return tuple(_words(prefix[0], frames, skip)[: max(0, shared.depth - skip)])
+        return tuple(beam_words(prefix[0], frames, skip)[: max(0, shared.depth - skip)])
 
     def hold(self, words: Sequence[str]) -> None:
         """Drop every beam that does not begin with these complete words; they begin every later result.
@@ -216,7 +217,7 @@ class BeamSearch:
         self._state = self._tree.completed(beams[0][1]).state
         best = list(zip(beams, totals, strict=True))[:limit]
         return [
-            _as_beam(beam, beam[0], total, finished=True, state=self._tree.final_state(beam[1])) for beam, total in best
+            as_beam(beam, beam[0], total, finished=True, state=self._tree.final_state(beam[1])) for beam, total in best
         ]
 
     # One frame after the other.
@@ -254,42 +255,47 @@ class BeamSearch:
 
     def _step(self, tokens: list[int], scores: list[float]) -> None:
         """Read one frame: extend every beam by every candidate, add up equal readings, keep the best."""
-        alphabet = self.alphabet
+        alphabet, frame = self.alphabet, list(zip(map(self.alphabet.symbols.__getitem__, tokens), scores, strict=True))
         # Equal prefixes can only come from the same token, so each has its own dictionary.
         found: dict[int, dict[Prefix, Hypothesis]] = {}
-        for token, score in zip(tokens, scores, strict=True):
-            symbol = alphabet.symbols[token]
+        beams = self._beams
+        choice = None if self._break_next else choose(self._tree, alphabet, beams, self._totals, frame, self._prune)
+        for symbol, score in frame:
             into = found.setdefault(symbol, {})
             if symbol == alphabet.blank:
-                self._extend_by_blank(symbol, score, into)
+                self._extend_by_blank(choice.by_blank(score) if choice else beams, symbol, score, into)
             elif alphabet.by_character:
                 self._extend_by_character(symbol, score, into)
             elif alphabet.opens[symbol] or self._break_next:
-                self._start_words(symbol, score, into)
+                self._start_words(choice.by_opening(symbol, score) if choice else beams, symbol, score, into)
             else:
-                self._extend_words(symbol, score, into)
+                self._extend_words(choice.by_letters(symbol, score) if choice else beams, symbol, score, into)
         self._frames += 1
         self._distinct = len(found) == 1
         self._select([beam for beams in found.values() for beam in beams.values()])
 
     # In these three loops equal prefixes are added up, and the last one gives the frames, as in pyctcdecode.
 
-    def _extend_by_blank(self, blank: int, score: float, found: dict[Prefix, Hypothesis]) -> None:
-        """Extend every beam by blank."""
+    def _extend_by_blank(
+        self, beams: Sequence[Hypothesis], blank: int, score: float, found: dict[Prefix, Hypothesis]
+    ) -> None:
+        """Extend beams by blank."""
         insert = found.setdefault
-        for logit, prefix, _, frames, start, end in self._beams:
+        for logit, prefix, _, frames, start, end in beams:
             beam = (logit + score, prefix, blank, frames, start, end)
             first = insert(prefix, beam)
             if first is not beam:
                 found[prefix] = _merged(first, beam)
 
-    def _extend_words(self, token: int, score: float, found: dict[Prefix, Hypothesis]) -> None:
-        """Extend every beam by a token that goes on with the word, or repeats the last token."""
+    def _extend_words(
+        self, beams: Sequence[Hypothesis], token: int, score: float, found: dict[Prefix, Hypothesis]
+    ) -> None:
+        """Extend beams by a token that goes on with the word, or repeats the last token."""
         label = self.alphabet.labels[token]
         frame = self._frames
         behind = frame + 1
         insert = found.setdefault
-        for logit, prefix, last, frames, start, _ in self._beams:
+        for logit, prefix, last, frames, start, _ in beams:
             if last != token:
                 prefix = (prefix[0], prefix[1] + label)
                 if start < 0:
@@ -299,11 +305,13 @@ class BeamSearch:
             if first is not beam:
                 found[prefix] = _merged(first, beam)
 
-    def _start_words(self, token: int, score: float, found: dict[Prefix, Hypothesis]) -> None:
-        """Extend every beam by a token that begins a word for all beams, or, behind a piece like "▁⁇▁", for one."""
+    def _start_words(
+        self, beams: Sequence[Hypothesis], token: int, score: float, found: dict[Prefix, Hypothesis]
+    ) -> None:
+        """Extend beams by a token that begins a word for all of them, or, behind a piece like "▁⁇▁", for one."""
         alphabet, frame = self.alphabet, self._frames
         begun = (frame, frame + 1) if alphabet.is_bpe else (-1, -1)
-        for logit, prefix, last, frames, start, end in self._beams:
+        for logit, prefix, last, frames, start, end in beams:
             if last == token:
                 end = frame + 1
             elif alphabet.opens[token] or self._break_next:
@@ -386,26 +394,3 @@ def _log_sum(one: float, other: float) -> float:
 def _merged(first: Hypothesis, beam: Hypothesis) -> Hypothesis:
     """Two beams of one prefix as one, with the frames of the second."""
     return (_log_sum(first[0], beam[0]), *beam[1:])
-
-
-def _words(history: WordHistory, frames: WordFrames, skip: int) -> list[BeamWord]:
-    """The words of a history behind its first `skip`, with their frames."""
-    words = []
-    node: WordHistory | None = history
-    while node is not None and node.depth > skip and frames is not None:
-        words.append(BeamWord.read(node.word, frames[1], frames[2]))
-        frames, node = frames[0], node.parent
-    return words[::-1]
-
-
-def _as_beam(
-    beam: Hypothesis, logit_score: float, score: float, skip: int = 0, *, finished: bool = False, state: Any = None
-) -> Beam:
-    _, (history, part), _, frames, start, end = beam
-    words = _words(history, frames, skip)
-    if part and history.depth >= skip:
-        words.append(BeamWord.read(part, start, end))
-    text = text_of(words)
-    return Beam(
-        text, tuple(words), score, logit_score, unfinished=bool(part) and not finished, language_model_state=state
-    )

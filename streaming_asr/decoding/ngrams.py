@@ -80,6 +80,8 @@ class Ngrams:
         self._log10 = [np.ascontiguousarray(level.log10, np.float32).data for level in levels]
         self._backoff = [np.ascontiguousarray(level.backoff, np.float32).data for level in levels]
         self._first = [_first_children(len(level), children) for level, children in pairwise(levels)]
+        self.highest: Final = _highest(levels)
+        """No word has more than this, as a logarithm to base 10, behind any others."""
 
     @property
     def order(self) -> int:
@@ -104,7 +106,7 @@ class Ngrams:
     def score(self, state: State, word: str) -> tuple[float, State]:
         """The logarithm to base 10 of a word's probability behind a state, and the state behind the word."""
         number = self._numbers.get(word, self._unknown)
-        rows = (number, *(self._child(level, row, number) for level, row in enumerate(state)))
+        rows = (number, *[self._child(level, row, number) for level, row in enumerate(state)])
         score = 0.0
         for level in range(len(state), -1, -1):
             if rows[level] != _NOWHERE:
@@ -188,6 +190,11 @@ def _check(words: Sequence[str], levels: Sequence[Level]) -> None:
         rising = np.diff(level.context.astype(np.int64) * len(words) + level.word) > 0
         if len(level) and (level.context[-1] >= len(before) or level.word.max() >= len(words) or not rising.all()):
             raise ValueError(f"the n-grams of order {order} are not sorted, or name words that are not there")
+
+
+def _highest(levels: Sequence[Level]) -> float:
+    probabilities = max((float(level.log10.max()) for level in levels if len(level)), default=0.0)
+    return probabilities + sum(max(0.0, float(level.backoff.max())) for level in levels[:-1] if len(level))
 
 
 def _first_children(rows: int, children: Level) -> memoryview:

@@ -8,14 +8,14 @@ few thousand new ones, so memory follows the live beams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from functools import reduce
 from typing import Any, Final, TypeAlias
 
 from streaming_asr.decoding.alphabet import unmarked
 from streaming_asr.decoding.hotwords import Hotwords
-from streaming_asr.decoding.language_model import LanguageModel
+from streaming_asr.decoding.language_model import LanguageModel, WordLimits
 from streaming_asr.decoding.phrases import NOTHING
 
 _NEW_BETWEEN_SWEEPS: Final = 1024
@@ -105,9 +105,12 @@ class WordHistoryTree:
         self.hotwords: Final = hotwords
         self.plain: Final = language_model is None and not hotwords and (base is None or not base.extra_score)
         """Whether nothing but the acoustic score counts."""
+        self.limits: Final = _limits(language_model, hotwords)
+        """The most that scores beside the acoustic one can still become; None if that is not known."""
+        self.part_scores: Final[Mapping[str, float]] = _PartScores(language_model, hotwords)
+        """The scores of the letters of unfinished words."""
         self._language_model = language_model
         self._last_words = last_words
-        self._part_scores: Final = _PartScores(language_model, hotwords)
         self._completed: dict[Prefix, WordHistory] = {}
         self._sweep_at = _NEW_BETWEEN_SWEEPS
         self.root: Final = self._root(start) if base is None else _regrown(base)
@@ -182,7 +185,7 @@ class WordHistoryTree:
         """What beams are ordered by: logit score and bonuses, in pyctcdecode's order of additions."""
         if self.plain:
             return [beam[0] for beam in beams]
-        parts = self._part_scores
+        parts = self.part_scores
         if self.hotwords.phrases:
             extra = self._extra_score
             return [logit + extra(prefix) for logit, prefix, _, _, _, _ in beams]
@@ -194,7 +197,7 @@ class WordHistoryTree:
         """Bonuses with those of phrases, which may go on into the unfinished word."""
         history, part = prefix
         gain = self.hotwords.phrases.gain(history.phrases, unmarked(part))
-        return history.extra_score + self._part_scores[part] + gain
+        return history.extra_score + self.part_scores[part] + gain
 
     def final_totals(self, beams: list[Hypothesis]) -> list[float]:
         """What beams are ordered by at the end of their sentence."""
@@ -237,6 +240,12 @@ class _PartScores(dict[str, float]):
             self[""] = 0.0
         self[part] = score
         return score
+
+
+def _limits(language_model: LanguageModel | None, hotwords: Hotwords) -> WordLimits | None:
+    if hotwords:
+        return None
+    return WordLimits() if language_model is None else getattr(language_model, "limits", None)
 
 
 def _regrown(base: WordHistory) -> WordHistory:

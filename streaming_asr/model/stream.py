@@ -80,6 +80,7 @@ class EncoderStream:
         self._statistics: Statistics | None = None
         self._queue = SampleQueue(self.dtype)
         self._step = 0
+        self._due_at = self._samples_due()
 
     @property
     def received(self) -> int:
@@ -94,9 +95,7 @@ class EncoderStream:
     @property
     def due(self) -> bool:
         """A step would give frames now."""
-        available = self._config.frames(self.received)
-        wanted = self._step * self.context.chunk + 1 if self.closed else self.context.visible(self._step)
-        return available >= wanted
+        return self._queue.stop >= self._due_at
 
     @property
     def done(self) -> bool:
@@ -120,6 +119,7 @@ class EncoderStream:
     def close(self) -> None:
         """Say that no more samples come: what is left becomes due. A second time does nothing."""
         self.closed = True
+        self._due_at = self._samples_due()
         self._release_if_done()
 
     def push(self, samples: FloatArray) -> torch.Tensor:
@@ -147,10 +147,16 @@ class EncoderStream:
         """Note that a step has been computed; only for the encoder."""
         visible = job.step * self.context.chunk + job.count
         self._step += 1
+        self._due_at = self._samples_due()
         self._statistics = job.statistics
         self.frames += min(job.count, self.context.chunk)
         self._queue.discard(min(self._config.needed_from(visible), job.statistics.measured))
         self._release_if_done()
+
+    def _samples_due(self) -> int:
+        """The samples from the start of the stream that make the next step due."""
+        wanted = self._step * self.context.chunk + 1 if self.closed else self.context.visible(self._step)
+        return self._config.samples(wanted)
 
     def _drain(self) -> torch.Tensor:
         chunks = []

@@ -142,5 +142,7 @@ def _hotwords(hotwords: Hotwords) -> Any:
 
 async def _results(futures: Sequence[Future[list[Event]]]) -> list[Event]:
     """All events, in order. Cancellation drops the jobs that have not begun."""
+    if all(future.done() for future in futures):
+        return [event for future in futures for event in future.result()]
     waiting = [asyncio.wrap_future(future) for future in futures]
     return [event for events in await asyncio.gather(*waiting) for event in events]
