@@ -8,10 +8,9 @@ the same reading are taken or left together, so that what is kept has every part
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import neg
 from typing import Final
 
 from streaming_asr.decoding.alphabet import Alphabet
@@ -40,16 +39,12 @@ def choose(
         # Behind such a token, what begins a word depends on the beams before.
         return None
     first: dict[Prefix, int] = {}
-    later: list[tuple[int, int]] = []
-    for place, beam in enumerate(beams):
-        best = first.setdefault(beam[1], place)
-        if best != place:
-            later.append((best, place))
-    # So many beams at most share a prefix, and beams of two prefixes at most come to one reading.
-    alike = 2 if len({best for best, _ in later}) == len(later) else len(later) + 1
+    best = [first.setdefault(beam[1], place) for place, beam in enumerate(beams)]
+    # At most so many beams share a prefix, and beams of two prefixes at most come to one reading.
+    alike = 1 if len(first) == len(beams) else max(Counter(best).values())
     floor = prune + max(_grown(tree, alphabet, beams[0], totals[0], token, score) for token, score in frame)
     least = floor - math.log(2 * alike) - _ROUNDING
-    return Choice(tree, alphabet, beams, totals, tree.limits, first, later, least)
+    return Choice(tree, alphabet, beams, totals, tree.limits, first, best, least)
 
 
 def _grown(
@@ -71,8 +66,8 @@ class Choice:
     """The beams of one frame, best first, `totals` (what they are ordered by), and the least total worth making.
 
     Attributes:
-        first: for each prefix its best beam's place.
-        later: places of beams that share their prefix with a better one, rising, each behind the best one's place.
+        first: for each prefix the place of its best beam.
+        best: for each beam the place of the best one with the same prefix.
         least: a reading all of whose beams stay below this will be dropped.
     """
 
@@ -81,33 +76,35 @@ class Choice:
     beams: Sequence[Hypothesis]
     totals: Sequence[float]
     limits: WordLimits
-    first: dict[Prefix, int]
-    later: Sequence[tuple[int, int]]
+    first: Mapping[Prefix, int]
+    best: Sequence[int]
     least: float
 
     def by_blank(self, score: float) -> Sequence[Hypothesis]:
         """The beams to extend by blank."""
-        return self._taken(self._better(score), ())
+        totals, wanted = self.totals, self.least - score
+        if totals[-1] >= wanted:
+            return self.beams
+        return [beam for beam, best in zip(self.beams, self.best, strict=True) if totals[best] >= wanted]
 
     def by_letters(self, token: int, score: float) -> Sequence[Hypothesis]:
         """The beams to extend by a token that goes on with a word, or repeats the last token."""
-        better = self._better(score)
-        if better == len(self.beams):
-            return self.beams
-        more: list[int] = []
-        shorter = -len(self.alphabet.labels[token])
-        for place, (_, (history, part), last, *_) in enumerate(self.beams):
-            if last != token:
+        beams, first, wanted = self.beams, self.first, self.least - score
+        label = self.alphabet.labels[token]
+        shorter = -len(label)
+        # What a beam stays that repeats the token, the beams without the token become: these are taken together.
+        repeating = [prefix for _, prefix, last, *_ in beams if last == token]
+        taken = {first.get((history, part[:shorter])) for history, part in repeating}
+        taken.update(map(first.__getitem__, repeating))
+        scores, plain = self.tree.part_scores, self.tree.plain
+        for prefix, place in first.items():
+            total = self.totals[place]
+            if total < wanted or place in taken:
                 continue
-            # What this beam stays, the beams without the token become.
-            best = self.first.get((history, part[:shorter]))
-            if best is None or (place < better) == (best < better):
-                continue
-            if best < better:
-                more.append(place)
-            else:
-                more += [best, *(other for first, other in self.later if first == best)]
-        return self._taken(better, more)
+            part = prefix[1]
+            if plain or total - scores[part] + scores[part + label] >= wanted:
+                taken.add(place)
+        return [beam for beam, best in zip(beams, self.best, strict=True) if best in taken]
 
     def by_opening(self, token: int, score: float) -> Sequence[Hypothesis]:
         """The beams to extend by a token that ends the word before it."""
@@ -116,28 +113,18 @@ class Choice:
         parts, existing = self.tree.part_scores, self.tree.existing
         best: dict[WordHistory | Prefix, float] = {}
         keys: list[WordHistory | Prefix] = []
-        for (_, prefix, last, *_), total in zip(self.beams, self.totals, strict=True):
+        for (logit, prefix, last, *_), total in zip(self.beams, self.totals, strict=True):
             history, part = prefix
-            if last == token or not part:
-                key: WordHistory | Prefix = history
-            else:
-                key = existing(prefix) or prefix
-                earned = parts[part]
-                total += known if earned == 0.0 else unknown - earned
+            key: WordHistory | Prefix = history
+            if last != token and part:
+                completed = existing(prefix)
+                key = completed or prefix
+                if completed is not None:
+                    total = logit + completed.extra_score
+                else:
+                    earned = parts[part]
+                    total += known if earned == 0.0 else unknown - earned
             keys.append(key)
             if total > best.get(key, -math.inf):
                 best[key] = total
         return [beam for beam, key in zip(self.beams, keys, strict=True) if best[key] >= wanted]
-
-    def _better(self, score: float) -> int:
-        """How many beams stay at or above the least total with a token of this score."""
-        return bisect_right(self.totals, score - self.least, key=neg)
-
-    def _taken(self, better: int, more: Sequence[int]) -> Sequence[Hypothesis]:
-        """The first `better` beams, those that share a prefix with one of them, and more, in their order."""
-        if better == len(self.beams):
-            return self.beams
-        places = [place for best, place in self.later if best < better <= place]
-        if more:
-            places = sorted({*places, *(place for place in more if place >= better)})
-        return [*self.beams[:better], *(self.beams[place] for place in places)]

@@ -106,23 +106,24 @@ class Ngrams:
     def score(self, state: State, word: str) -> tuple[float, State]:
         """The logarithm to base 10 of a word's probability behind a state, and the state behind the word."""
         number = self._numbers.get(word, self._unknown)
-        rows = (number, *[self._child(level, row, number) for level, row in enumerate(state)])
+        rows = [number]
+        # The row of the word behind the n-gram in each row of the state.
+        for level, row in enumerate(state):
+            place = _NOWHERE
+            if row != _NOWHERE:
+                words, first = self._words[level + 1], self._first[level]
+                behind = first[row + 1]
+                place = bisect_left(words, number, first[row], behind)
+                if place == behind or words[place] != number:
+                    place = _NOWHERE
+            rows.append(place)
         score = 0.0
         for level in range(len(state), -1, -1):
             if rows[level] != _NOWHERE:
-                return score + self._log10[level][rows[level]], rows[: self.order - 1]
+                return score + self._log10[level][rows[level]], tuple(rows[: self.order - 1])
             if level and state[level - 1] != _NOWHERE:
                 score += self._backoff[level - 1][state[level - 1]]
         return score + _UNLISTED, ()
-
-    def _child(self, level: int, row: int, number: int) -> int:
-        """The row of a word behind the n-gram in a row of a level."""
-        if row == _NOWHERE:
-            return _NOWHERE
-        words, first = self._words[level + 1], self._first[level]
-        behind = first[row + 1]
-        place = bisect_left(words, number, first[row], behind)
-        return place if place < behind and words[place] == number else _NOWHERE
 
     def save(self, path: Path) -> None:
         """Write a compressed file that `read` reads; values are rounded to the nearest of 256 per order."""

@@ -228,11 +228,11 @@ class _PartScores(dict[str, float]):
     def __init__(self, language_model: LanguageModel | None, hotwords: Hotwords) -> None:
         super().__init__({"": 0.0})
         self._language_model = language_model
-        self._hotwords = hotwords
+        self._hotwords = hotwords if hotwords else None
 
     def __missing__(self, part: str) -> float:
         spoken = unmarked(part)
-        score = self._hotwords.partial(spoken)
+        score = None if self._hotwords is None else self._hotwords.partial(spoken)
         if score is None:
             score = 0.0 if self._language_model is None else self._language_model.score_partial(spoken)
         if len(self) >= _PART_SCORES:
