@@ -144,9 +144,9 @@ class NgramLanguageModel:
         sigma = self.case == "lower" and (self.vocabulary is None or any("σ" in word for word in self.vocabulary.words))
         if alpha < 0 or offset > 0 or sigma:
             return None
-        # Without a vocabulary all letters score as if they were unknown.
+        # Without words in the vocabulary all letters score as if they were unknown, and words do not.
         highest = self._ngrams.highest
-        unknown = highest if self.vocabulary is None else highest + offset
+        unknown = highest + offset if self.vocabulary else highest
         return WordLimits(self._weighted(highest), self._weighted(unknown))
 
     @property
