@@ -147,6 +147,14 @@ def test_a_cue_ends_where_the_speaker_pauses() -> None:
     ]
 
 
+def test_a_cue_ends_with_its_sentence_before_it_is_full() -> None:
+    first = "We went down to the river."
+    second = "Nobody had told us how cold the water would be at that time of the year."
+    shown = [" ".join(cue.lines) for cue in cues([spoken(f"{first} {second}", second_per_word=0.2)])]
+    assert shown == [first, second]
+    assert " ".join(cues([spoken(f"{first[:-1]} {second}", second_per_word=0.2)])[0].lines) != first[:-1]
+
+
 def test_a_long_pause_always_begins_a_new_cue() -> None:
     assert len(cues([final(("a", 0.0, 0.2), ("b", 2.0, 2.2))])) == 2
 
