@@ -81,6 +81,7 @@ SMALL = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-0.5 ab\n\n\\end\\\
         gzip.compress(SMALL.encode()),
         gzip.compress(b"# packed\n" + SMALL.encode()),
     ],
+    ids=["plain", "mark", "comments", "gzip", "gzip with a comment"],
 )
 def test_marks_comments_and_gzip_are_read(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.arpa"
