@@ -19,7 +19,7 @@ UTTERANCES ?= 17000
 TEXT_MODEL ?= streaming_asr/embedded/english/text_model
 STARTS := $(if $(filter english-whisper,$(RECIPE)),runs/english-imitation/final,prepared/.synthetic)
 
-.PHONY: demo test check lint types layers tests core pythons lm clients model text-model docs dist clean
+.PHONY: demo test check lint types layers tests core pythons lm clients model text-model docs dist extras clean
 
 demo: $(VENV)/.demo  ## live captions of the bundled recording
 	$(BIN)/streaming-asr demo
@@ -100,6 +100,10 @@ dist: .venv-dist/.ready  ## wheel and sdist in dist/, checked, then installed an
 	.venv-dist/bin/twine check --strict dist/*
 	.venv-dist/bin/check-wheel-contents dist/*.whl
 	.venv-dist/bin/python tests/distribution/installed.py dist
+
+extras: .venv-dist/.ready  ## each extra in an empty environment of each Python; some fetch torch, minutes and gigabytes
+	@ls dist/*.whl > /dev/null 2>&1 || .venv-dist/bin/python -m build --wheel --outdir dist
+	.venv-dist/bin/python tests/distribution/extras.py dist
 
 .venv-dist/.ready: constraints.txt
 	@test -x .venv-dist/bin/python || $(PYTHON) -m venv .venv-dist
