@@ -186,9 +186,9 @@ def embedded_speech(seed: int) -> Samples:
 
 
 def embedded() -> Recognition:
-    from streaming_asr_server.loading import load_recognition
+    from streaming_asr_server.loading import load_model
 
-    return load_recognition(Settings(threads=1))
+    return load_model(Settings().served()[0], threads=1)
 
 
 async def show_drill(options: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ PROGRAM = """
 import os
 from benchmarks.isolation import watched
 from streaming_asr_server.application import create_application
-from streaming_asr_server.loading import load_recognition
+from streaming_asr_server.loading import model_sources
 from streaming_asr_server.recognition.scripted import ScriptedRecognition
 from streaming_asr_server.running import freeze_loaded, run
 from streaming_asr_server.service import Service
@@ -51,11 +51,11 @@ from streaming_asr_server.settings import read_settings
 from streaming_asr_server.sessions.decoding import load_codecs
 load_codecs()
 settings = read_settings({}, environment=os.environ)
-service = Service(settings, load=lambda: LOAD, announce=freeze_loaded)
+service = Service(settings, load=LOAD, announce=freeze_loaded)
 run(watched(create_application(service)), service, settings)
 """
-SERVER = PROGRAM.replace("LOAD", "load_recognition(settings)")
-SCRIPTED = PROGRAM.replace("LOAD", "ScriptedRecognition()")
+SERVER = PROGRAM.replace("LOAD", "model_sources(settings)")
+SCRIPTED = PROGRAM.replace("LOAD", "ScriptedRecognition")
 """A server without a model: what is measured is everything else."""
 
 

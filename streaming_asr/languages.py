@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
+from weakref import WeakValueDictionary
 
 from streaming_asr.checkpoints.checkpoint import Checkpoint, fetch_language_model, read_language
 from streaming_asr.checkpoints.tags import language_tag, match_language
@@ -25,7 +26,7 @@ Chosen: TypeAlias = str | Path | Mapping[str, str | Path] | None
 """A model beside the network: for the default language, one per language, "auto", or none."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Language:
     """What a recognizer has of one language."""
 
@@ -118,7 +119,7 @@ class Languages:
         codes: all that may be named.
         load: loads one of them.
         maximum: the most that are held beside the default; the least recently used are let go. Streams that are open
-            keep what they have of a language that was let go.
+            keep what they have of a language that was let go; as long as one does, it is not loaded a second time.
 
     It may be used from any thread. Raises OptionError on a maximum below 1.
     """
@@ -133,12 +134,15 @@ class Languages:
         self._load = load
         self._maximum = maximum
         self._held: OrderedDict[str, Language] = OrderedDict()
+        self._used: WeakValueDictionary[str, Language] = WeakValueDictionary()
         self._table = threading.Lock()
         self._loading = threading.Lock()
 
     @classmethod
-    def load(cls, loader: Loader, wanted: Sequence[str] | Literal["all"] | None, *, maximum: int) -> Languages:
-        """Those that are wanted: a list is loaded now, "all" when they are first asked for, None is the default only.
+    def load(
+        cls, loader: Loader, wanted: Sequence[str] | Literal["all"] | None, *, maximum: int, now: bool = True
+    ) -> Languages:
+        """Those that are wanted: a list is loaded `now`, "all" when they are first asked for, None is the default only.
 
         Raises CheckpointError when one of a list is not there, or its files are missing or broken.
         """
@@ -148,7 +152,7 @@ class Languages:
             return cls(default, own if wanted is None else loader.available, loader.load, maximum=maximum)
         codes = tuple(dict.fromkeys([*own, *(_available(code, loader.available) for code in wanted)]))
         languages = cls(default, codes, loader.load, maximum=maximum)
-        for code in codes[: maximum + 1]:
+        for code in codes[: maximum + 1] if now else ():
             languages.get(code)
         return languages
 
@@ -183,13 +187,13 @@ class Languages:
         with self._table:
             if code in self._held:
                 self._held.move_to_end(code)
-            return self._held.get(code)
+            return self._held.get(code) or self._used.get(code)
 
     def _find_or_load(self, code: str) -> Language:
         with self._loading:  # one at a time; those that are held can be had meanwhile
             language = self._find(code) or self._load(code)
             with self._table:
-                self._held[code] = language
+                self._held[code] = self._used[code] = language
                 while len(self._held) > self._maximum:
                     self._held.popitem(last=False)
             return language

@@ -24,6 +24,7 @@ from streaming_asr.model import Encoder, EncoderStream
 from streaming_asr.recognition import recognize, transcribe
 from streaming_asr.searches import HotwordList, SearchFactory
 from streaming_asr.session import Session, SessionOptions
+from streaming_asr.sharing import SharedProcessor
 from streaming_asr.text import FormatOptions, Formatter, spellings
 from streaming_asr.transcript import Transcript
 
@@ -66,6 +67,7 @@ class Recognizer:
         *,
         latency: Latency | None = None,
         minimum_evidence: float = 0.0,
+        processor: SharedProcessor | None = None,
     ) -> None:
         self.encoder: Final = encoder
         self.languages: Final = languages
@@ -74,7 +76,7 @@ class Recognizer:
         """What suits the model; for one that was trained for streaming, what its configuration recommends."""
         self.minimum_evidence: Final = minimum_evidence
         """Letters, weighted by squared confidence, without which this model's utterances are taken for noise."""
-        self.engine: Final = Engine(encoder)
+        self.engine: Final = Engine(encoder if processor is None else processor.share(encoder))
 
     @classmethod
     def load(
@@ -84,11 +86,13 @@ class Recognizer:
         language: str | None = None,
         languages: Sequence[str] | Literal["all"] | None = None,
         maximum_languages: int = 32,
+        load_languages: Literal["now", "when_asked"] = "now",
         revision: str | None = None,
         device: str = "cpu",
         precision: Literal["float32", "int8", "bfloat16"] = "float32",
         language_model: str | Path | Mapping[str, str | Path] | None = "auto",
         text_model: str | Path | Mapping[str, str | Path] | None = "auto",
+        processor: SharedProcessor | None = None,
     ) -> Recognizer:
         """Load a wav2vec2 CTC checkpoint.
 
@@ -102,6 +106,7 @@ class Recognizer:
             languages: the languages that streams may name. A list is loaded now; "all" are those that the checkpoint
                 has, each loaded when a stream first asks for it; None is the one of `language`.
             maximum_languages: the most that are held beside that of `language`; the least recently used are let go.
+            load_languages: "when_asked" loads those of a list as late as "all".
             revision: branch, tag or commit on the hub.
             device: where the encoder runs, "cpu" or "cuda".
             precision: "int8" (CPU) and "bfloat16" trade a little accuracy for speed.
@@ -113,6 +118,8 @@ class Recognizer:
                 `training.text.export`, or None; "auto" takes the one in the checkpoint's folder `text_model` (of a
                 checkpoint of many languages, in `text_model/CODE`), and the embedded one for English. A mapping and a
                 path alone are as for `language_model`.
+            processor: recognizers that are given the same one step in turn, so that they do not get in each other's
+                way; None steps whenever there is something to do.
 
         Raises:
             CheckpointError: the checkpoint cannot be used, or has no such language.
@@ -125,9 +132,10 @@ class Recognizer:
         loader = LanguageLoader(checkpoint, encoder, language_model, text_model)
         return cls(
             encoder,
-            Languages.load(loader, languages, maximum=maximum_languages),
+            Languages.load(loader, languages, maximum=maximum_languages, now=load_languages == "now"),
             latency=Latency(**checkpoint.config.get("streaming", {})),
             minimum_evidence=checkpoint.config.get("minimum_evidence", 0.0),
+            processor=processor,
         )
 
     @property

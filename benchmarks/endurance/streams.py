@@ -145,9 +145,9 @@ def _joined(pieces: Iterator[Samples]) -> Iterator[Samples]:
 
 
 def _embedded() -> Recognition:
-    from streaming_asr_server.loading import load_recognition
+    from streaming_asr_server.loading import load_model
 
-    return load_recognition(Settings(threads=1))
+    return load_model(Settings().served()[0], threads=1)
 
 
 async def _end(minutes: float, over: asyncio.Event) -> None:

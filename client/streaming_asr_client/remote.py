@@ -30,6 +30,7 @@ class RemoteOptions(TypedDict, total=False):
     partials: bool
     partial_interval_ms: float
     alternatives: int
+    model: str | None
     language: str | None
 
 
@@ -60,6 +61,7 @@ class RemoteRecognizer:
         partial_interval_ms: float = 0,
         alternatives: int = 1,
         formatted: bool = True,
+        model: str | None = None,
         language: str | None = None,
         **others: Any,
     ) -> RemoteStream:
@@ -74,7 +76,8 @@ class RemoteRecognizer:
             partials: whether partials are sent.
             partial_interval_ms: at least so much audio between two partials.
             alternatives: entries of a final's n-best list.
-            language: a code like "fr"; None is the server's own.
+            model: one of the server's models by its name; None is the one that fits the language.
+            language: a code like "fr"; None is the model's own.
 
         Raises:
             OptionError: an option that only a recognizer in this process has.
@@ -96,6 +99,7 @@ class RemoteRecognizer:
             partial_interval_ms=round(partial_interval_ms),
             alternatives=alternatives,
             formatted=formatted,
+            model=model,
             language=language,
         )
         stream = RemoteStream(connection, self._wait)

@@ -86,18 +86,20 @@ async def health(request: Request) -> Response:
 async def readiness(service: Service, request: Request) -> Response:
     """`/readyz`: whether a new stream would be taken."""
     status = service.status
+    body = {"status": status, "models": {model.name: model.state for model in service.models}}
     if status == "ready":
-        return JSONResponse({"status": status})
-    return JSONResponse({"status": status}, status_code=503, headers={"Retry-After": "5"})
+        return JSONResponse(body)
+    return JSONResponse(body, status_code=503, headers={"Retry-After": "5"})
 
 
 async def show_info(service: Service, request: Request) -> Response:
-    """`/v1/info`: the model's name, and the languages that a stream may ask for."""
+    """`/v1/info`: the models, the first of which is that of streams that name none, and the languages of each."""
     try:
-        recognition = service.recognition
+        service.check_loaded()
     except Refusal as refusal:
         return refusal_response(refusal)
-    return JSONResponse({"model": recognition.name, "languages": list(recognition.languages)})
+    models = [{"name": model.name, "languages": list(model.languages)} for model in service.models]
+    return JSONResponse({"model": models[0]["name"], "languages": models[0]["languages"], "models": models})
 
 
 async def show_metrics(service: Service, request: Request) -> Response:

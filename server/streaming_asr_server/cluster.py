@@ -17,7 +17,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -32,7 +31,7 @@ from streaming_asr_server.access.authentication import ApiKeys
 from streaming_asr_server.access.ledger.opening import open_ledger
 from streaming_asr_server.application import create_application
 from streaming_asr_server.connection.read_ahead import ReadAhead
-from streaming_asr_server.loading import load_recognition
+from streaming_asr_server.loading import model_sources
 from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings, read_settings
@@ -106,9 +105,10 @@ class Departure:
 class Replica:
     """One copy of the server: Ray Serve makes it, asks for its health and its streams, and hands it requests."""
 
-    def __init__(self, settings: Settings, load: Callable[[], Recognition]) -> None:
+    def __init__(self, settings: Settings, load: Callable[[], Recognition] | None) -> None:
         keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
         ledger = open_ledger(settings.ledger or "memory", worker=f"{socket.gethostname()}-{os.getpid()}")
+        load = load or model_sources(_with_threads(settings))
         self._service: Final = Service(settings, load=load, keys=keys, ledger=ledger)
         self._departure: Departure | None = None
 
@@ -137,7 +137,10 @@ class Replica:
         return {"streams": float(self._service.admission.streams)}
 
     async def _hear_silence(self) -> None:
-        stream = self._service.recognition.open(Start())
+        model = next((model for model in self._service.models if model.state == "ready"), None)
+        if model is None:
+            return
+        stream = model.open(Start())
         try:
             await stream.push(np.zeros(SAMPLE_RATE // 10, np.float32))
         finally:
@@ -202,19 +205,13 @@ def bound(settings: Settings, load: Callable[[], Recognition] | None = None) -> 
     from ray import serve
 
     check_settings(settings)
-    if load is None:
-        load = partial(_load, settings)
     deployment = serve.deployment(serve.ingress()(Replica), name=NAME, **deployment_options(settings))
     return deployment.bind(settings, load)
 
 
-def _load(settings: Settings) -> Recognition:
+def _with_threads(settings: Settings) -> Settings:
     """With as many threads as a copy has cores, unless told otherwise."""
-    if settings.threads is None:
-        import torch
-
-        torch.set_num_threads(max(1, int(settings.replica_cpus)))
-    return load_recognition(settings)
+    return replace(settings, threads=settings.threads or max(1, int(settings.replica_cpus)))
 
 
 def check_settings(settings: Settings) -> None:

@@ -22,10 +22,19 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (8765).")] = None,
-    model: Annotated[str | None, typer.Option(help="A folder or a hub name; by default the embedded English.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A folder or a hub name; by default the embedded English. Several as NAME=FOLDER_OR_HUB; repeatable."
+        ),
+    ] = None,
     language: Annotated[str | None, typer.Option(help="What the model recognizes; an adapter for MMS.")] = None,
     languages: Annotated[
-        list[str] | None, typer.Option(help="What streams may ask a model of many languages for (MMS); repeatable.")
+        list[str] | None,
+        typer.Option(help="What streams may ask for of many languages (MMS), or all; repeatable."),
+    ] = None,
+    maximum_languages: Annotated[
+        int | None, typer.Option(help="The most languages that a model holds at once, beside the first (32).")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
@@ -34,6 +43,15 @@ def serve(
     beam_width: Annotated[int | None, typer.Option(help="Beams of the search (50); 1 is greedy.")] = None,
     detector: Annotated[
         str | None, typer.Option(help="What tells speech from noise: webrtc, or silero, an extra.")
+    ] = None,
+    chunk_ms: Annotated[float | None, typer.Option(help="New audio in each step, in milliseconds.")] = None,
+    lookahead_ms: Annotated[float | None, typer.Option(help="Audio behind it that is looked at.")] = None,
+    left_ms: Annotated[float | None, typer.Option(help="Past audio that attention sees.")] = None,
+    load: Annotated[
+        str | None, typer.Option(help="When models are loaded: start, or first_use, when a stream asks for one.")
+    ] = None,
+    unload_seconds: Annotated[
+        float | None, typer.Option(help="Let a model go that had no stream for so long; by default never.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the model; by default all cores.")] = None,
     workers: Annotated[
@@ -158,7 +176,7 @@ def run_server(settings: Settings) -> None:
         raise MissingExtraError("streaming-asr serve", "server") from error
     logger.debug("starlette %s, uvicorn %s, %s", starlette.__version__, uvicorn.__version__, prometheus_client.__name__)
     from streaming_asr_server import logs
-    from streaming_asr_server.loading import load_recognition
+    from streaming_asr_server.loading import load_recognition, model_sources
 
     logs.configure(settings.log_level)
     page = f"{'https' if settings.tls_cert else 'http'}://{_shown_host(settings.host)}:{settings.port}/"
@@ -169,7 +187,8 @@ def run_server(settings: Settings) -> None:
     if settings.workers > 1:
         from streaming_asr_server.workers.serving import serve_with_workers
 
-        serve_with_workers(settings, load_recognition, announce, shared_weights=settings.device == "cpu")
+        shared = settings.device == "cpu" and settings.load == "start" and not settings.models
+        serve_with_workers(settings, load_recognition, announce, shared_weights=shared)
         return
     from streaming_asr_server.access.authentication import ApiKeys
     from streaming_asr_server.access.ledger.opening import open_ledger
@@ -184,7 +203,7 @@ def run_server(settings: Settings) -> None:
     keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
     service = Service(
         settings,
-        load=lambda: load_recognition(settings),
+        load=model_sources(settings),
         keys=keys,
         announce=announce_loaded,
         ledger=open_ledger(settings.ledger or "memory", worker=f"{socket.gethostname()}-{os.getpid()}"),

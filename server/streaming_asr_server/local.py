@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from streaming_asr_server.access.authentication import ApiKeys
 from streaming_asr_server.access.ledger.interface import Ledger
 from streaming_asr_server.access.ledger.memory import MemoryLedger
 from streaming_asr_server.application import create_application
+from streaming_asr_server.models.source import ModelSource
 from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.running import DrainingServer, uvicorn_config
 from streaming_asr_server.service import Service
@@ -40,7 +41,7 @@ class LocalServer:
 
 @asynccontextmanager
 async def local_server(
-    load: Callable[[], Recognition],
+    load: Callable[[], Recognition] | Sequence[ModelSource],
     settings: Settings | None = None,
     *,
     keys: ApiKeys | None = None,
@@ -48,7 +49,7 @@ async def local_server(
     ledger: Ledger | None = None,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[LocalServer]:
-    """Run a server until the context ends; it is ready when the context begins."""
+    """Run a server of one model, or of several, until the context ends; it is ready when the context begins."""
     settings = replace(settings or Settings(), host="127.0.0.1", port=0)
     service = Service(settings, load=load, keys=keys, ledger=ledger or MemoryLedger(), now=now)
     config = uvicorn_config(create_application(service, web=web), settings)

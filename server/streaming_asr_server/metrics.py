@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _LAGS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+
+_OF_MODELS: Final[Mapping[str, str]] = {
+    "ready": "Whether the model is loaded",
+    "streams": "Streams of the model",
+    "languages": "Languages that its streams may name",
+    "waiting": "Jobs that wait for its inference thread",
+    "steps": "Batches that it has computed",
+    "chunks": "Chunks in these batches",
+}
 
 
 class Metrics:
@@ -32,6 +41,10 @@ class Metrics:
         self.waiting = self._gauge("recognizer_waiting", "Jobs that wait for the inference thread")
         self.steps = self._gauge("recognizer_steps", "Batches that the model has computed")
         self.chunks = self._gauge("recognizer_chunks", "Chunks in these batches: chunks / steps is the batch size")
+        self._of_models = {
+            name: Gauge(f"streaming_asr_model_{name}", text, ["model"], registry=self.registry)
+            for name, text in _OF_MODELS.items()
+        }
         self.realtime = self._gauge("realtime_factor", "Audio seconds decoded per second since the start")
         self.opened = self._counter("streams_opened", "Streams by how they began", "resumed")
         self.refused = self._counter("refused", "Connections refused before the upgrade", "code")
@@ -73,6 +86,11 @@ class Metrics:
         """Let the other workers know the values of the gauges that are watched."""
         for gauge, read in self._readings.items():
             gauge.set(read())
+
+    def watch_model(self, model: str, readings: Mapping[str, Callable[[], float]]) -> None:
+        """Read the gauges of a model when they are asked for; their names are those of `_OF_MODELS`."""
+        for name, read in readings.items():
+            self._of_models[name].labels(model).set_function(read)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"streaming_asr_{name}", text, registry=self.registry, multiprocess_mode="livesum")

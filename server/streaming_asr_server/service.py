@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 import typing
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from streaming_asr.errors import OptionError, StreamingAsrError
+from streaming_asr.errors import OptionError
 from streaming_asr.events import Event, Final, Partial
 from streaming_asr.protocol import Limits, ProtocolError, Start
 from streaming_asr_server.access.admission import Admission, Readiness, Refusal
@@ -17,8 +17,11 @@ from streaming_asr_server.access.authentication import ANYONE, ApiKeys, BrowserT
 from streaming_asr_server.access.ledger.interface import Ledger, LedgerError
 from streaming_asr_server.access.ledger.memory import MemoryLedger
 from streaming_asr_server.metrics import Metrics
+from streaming_asr_server.models.model import Model
+from streaming_asr_server.models.source import ModelSource
+from streaming_asr_server.models.table import Models
 from streaming_asr_server.ports import SharedPorts
-from streaming_asr_server.recognition.interface import Load, Recognition
+from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.sessions.bookkeeping import Bookkeeper
 from streaming_asr_server.sessions.registry import SessionRegistry
 from streaming_asr_server.sessions.session import SessionRules
@@ -61,10 +64,10 @@ class KeyMeter:
 
 @dataclass(slots=True)
 class Service:
-    """One server: made with `settings` and a way to load its recognizer, started with `start`."""
+    """One server: made with `settings` and a way to load its models, or its only one; started with `start`."""
 
     settings: Settings
-    load: Callable[[], Recognition]
+    load: Callable[[], Recognition] | Sequence[ModelSource]
     keys: ApiKeys | None = None
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
@@ -85,7 +88,8 @@ class Service:
     """Connections whose protocol has words for a server that is about to stop."""
     admission: Admission = field(init=False)
     tokens: BrowserTokens = field(init=False)
-    _recognition: Recognition | None = None
+    models: Models = field(init=False)
+    """Those that are there, loaded or not."""
     _sessions: SessionRegistry | None = None
     _starting: asyncio.Task[None] | None = None
     _bookkeeper: Bookkeeper = field(init=False)
@@ -95,32 +99,26 @@ class Service:
         self.admission = Admission(maximum_streams=maximum, ledger=self.ledger, now=self.now)
         self.tokens = BrowserTokens(self.ledger, lifetime=self.settings.token_seconds)
         self._bookkeeper = Bookkeeper(self.ledger, self.admission, lambda: self._sessions)
+        self.models = Models([ModelSource(load=self.load)] if callable(self.load) else self.load)
         self._watch_metrics()
 
-    @property
-    def recognition(self) -> Recognition:
-        """The loaded recognizer. Raises Refusal while there is none."""
-        self.check_loaded()
-        assert self._recognition is not None, "sessions were made without a recognizer"
-        return self._recognition
-
-    def follows_sense(self, language: str | None) -> bool:
+    def follows_sense(self, language: str | None, model: str | None = None) -> bool:
         """Whether the silence that ends an utterance can follow its sense: there is a text model for the language."""
         try:
-            self.recognition.open(Start(language=language, endpoint={"turn": "adaptive"})).close()
+            self.models.open(Start(model=model, language=language, endpoint={"turn": "adaptive"})).close()
         except OptionError:
             return False
         return True
 
     @property
     def sessions(self) -> SessionRegistry:
-        """All sessions. Raises Refusal while the model is being loaded."""
+        """All sessions. Raises Refusal while the models of the start are being loaded."""
         self.check_loaded()
         assert self._sessions is not None, "check_loaded let a missing registry pass"
         return self._sessions
 
     def check_loaded(self) -> None:
-        """Raises Refusal while the model is being loaded."""
+        """Raises Refusal while the models of the start are being loaded."""
         if self._sessions is None:
             raise Refusal(503, "starting", "the model is being loaded", 5)
 
@@ -213,30 +211,24 @@ class Service:
         if self._sessions is not None:
             await self._sessions.close()
         await self._bookkeeper.stop()
-        if self._recognition is not None:
-            await asyncio.to_thread(self._recognition.close)
+        await self.models.close()
 
     async def _prepare(self) -> None:
         try:
-            self._recognition = recognition = await asyncio.to_thread(self.load)
-            self._sessions = SessionRegistry(
-                recognition,
-                rules=self._session_rules(),
-                resume_seconds=self.settings.resume_seconds,
-                maximum_waiting=self.settings.max_streams,
-                taken=self._bookkeeper.take,
-            )
-            await recognition.warm_up()
-        except StreamingAsrError as error:
-            # Whoever runs the server says it in one line.
-            self.failure = error
-            raise
+            await self.models.start()
         except Exception as error:
+            # Whoever runs the server says it.
             self.failure = error
-            logger.exception("the recognizer cannot be loaded")
             raise
+        self._sessions = SessionRegistry(
+            self.models,
+            rules=self._session_rules(),
+            resume_seconds=self.settings.resume_seconds,
+            maximum_waiting=self.settings.max_streams,
+            taken=self._bookkeeper.take,
+        )
         self.admission.readiness = Readiness.READY
-        logger.info("ready", extra={"model": recognition.name})
+        logger.info("ready", extra={"models": {model.name: model.state for model in self.models}})
         self.announce()
 
     def _session_rules(self) -> SessionRules:
@@ -252,13 +244,25 @@ class Service:
             (metrics.streams, lambda: self.admission.streams),
             (metrics.sessions, lambda: len(self._sessions) if self._sessions else 0),
             (metrics.queued, lambda: self._sessions.queued_seconds if self._sessions else 0.0),
-            (metrics.waiting, lambda: self._load().waiting),
-            (metrics.steps, lambda: self._load().steps),
-            (metrics.chunks, lambda: self._load().chunks),
+            (metrics.waiting, lambda: self.models.load.waiting),
+            (metrics.steps, lambda: self.models.load.steps),
+            (metrics.chunks, lambda: self.models.load.chunks),
             (metrics.realtime, lambda: metrics.decoded_seconds / max(self.clock() - began, 1e-9)),
         )
         for gauge, read in readings:
             metrics.watch(gauge, read)
+        for model in self.models:
+            if model.source.name is not None:
+                metrics.watch_model(model.source.name, _readings(model))
 
-    def _load(self) -> Load:
-        return self._recognition.load if self._recognition else Load()
+
+def _readings(model: Model) -> Mapping[str, Callable[[], float]]:
+    """What the metrics say of one model."""
+    return {
+        "ready": lambda: float(model.state == "ready"),
+        "streams": lambda: model.streams,
+        "languages": lambda: len(model.languages),
+        "waiting": lambda: model.load.waiting,
+        "steps": lambda: model.load.steps,
+        "chunks": lambda: model.load.chunks,
+    }

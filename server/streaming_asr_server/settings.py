@@ -7,13 +7,16 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_type_hints
 
 from streaming_asr.errors import OptionError
+from streaming_asr_server.model_settings import INHERITED, ModelSettings, named_models, read_models
+from streaming_asr_server.option_values import converted
 
 PREFIX: Final = "STREAMING_ASR_"
 """`max_streams` is `STREAMING_ASR_MAX_STREAMS` in the environment."""
+
+_EMBEDDED_NAME: Final = "english"
 
 _OTHER_VARIABLES: Final = frozenset(("CONFIG", "API_KEY"))
 """Of the command line: the settings file, and the key of the client."""
@@ -28,12 +31,20 @@ class Settings:
     model: str | None = None
     language: str | None = None
     languages: tuple[str, ...] = ()
+    maximum_languages: int = 32
     revision: str | None = None
     device: str = "cpu"
     precision: Literal["float32", "int8", "bfloat16"] = "float32"
     language_model: str | None = "auto"
     beam_width: int = 50
     detector: Literal["webrtc", "silero"] = "webrtc"
+    chunk_ms: float | None = None
+    lookahead_ms: float | None = None
+    left_ms: float | None = None
+    load: Literal["start", "first_use"] = "start"
+    unload_seconds: float | None = None
+    models: tuple[ModelSettings, ...] = ()
+    """Several models, each with options of its own; the first is that of clients who name none."""
     threads: int | None = None
     workers: int = 1
     ledger: str | None = field(default=None, repr=False)
@@ -78,8 +89,6 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise OptionError(f"{name} is {value}; it must be over 0")
-        if "all" in self.languages:
-            raise OptionError("languages is 'all'; name them: each is loaded before the server is ready")
         for name in ("port", "vosk_port", "wyoming_port"):
             port = getattr(self, name)
             if port is not None and not 0 <= port <= 65_535:
@@ -98,6 +107,17 @@ class Settings:
             raise OptionError("tls_cert and tls_key belong together; give both or neither")
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise OptionError(f"max_replicas is {self.max_replicas}; it must be at least replicas, {self.replicas}")
+        if self.workers > 1 and any(model.vosk_port is not None for model in self.models):
+            raise OptionError("vosk_port of a model needs workers = 1; workers share the vosk_port of the server")
+        self.served()  # what is wrong with a model's options is told at once
+
+    def served(self) -> tuple[ModelSettings, ...]:
+        """The models of this server, one at least."""
+        return self.models or (ModelSettings(name=_plain_name(self.model), **self.defaults()),)
+
+    def defaults(self) -> dict[str, Any]:
+        """The options that a model has where its table has none."""
+        return {name: getattr(self, name) for name in INHERITED}
 
 
 _POSITIVE: Final = (
@@ -128,13 +148,40 @@ def read_settings(given: Mapping[str, Any], *, environment: Mapping[str, str], f
         OptionError: a file that cannot be read, an unknown option in it, or a value that cannot work.
     """
     hints = get_type_hints(Settings)
-    values = {name: _converted(name, value, hints) for name, value in _from_file(file).items()}
-    for name in hints:
-        text = environment.get(PREFIX + name.upper())
-        if text is not None:
-            values[name] = _converted(name, text, hints)
-    values |= {name: _converted(name, value, hints) for name, value in given.items() if value is not None}
-    return Settings(**values)
+    variables = {name: environment.get(PREFIX + name.upper()) for name in hints if name != "models"}
+    values: dict[str, Any] = {}
+    tables: dict[str, Any] = {}
+    for place in (_from_file(file), variables, given):
+        told = {name: value for name, value in place.items() if value is not None}
+        tables = _with_models(tables, told)
+        values |= {name: converted(name, value, hints) for name, value in told.items()}
+    if not tables:
+        return Settings(**values)
+    defaults = {name: value for name, value in values.items() if name in INHERITED and name != "model"}
+    return Settings(**values, models=read_models(tables, defaults))
+
+
+def _with_models(tables: Mapping[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """The tables of models, and what one place more says of them, which is taken out of it.
+
+    Raises OptionError for a model without a name among several.
+    """
+    mine = told.pop("models", {})
+    if not isinstance(mine, Mapping):
+        raise OptionError(f"models is {mine!r}; it must be a table for each model: [models.NAME]")
+    if "model" not in told:
+        return {**tables, **mine}
+    named = named_models(told["model"])
+    if named is None:  # one model takes the place of all that were named elsewhere
+        told["model"] = told["model"] if isinstance(told["model"], str) else told["model"][0]
+        return dict(mine)
+    del told["model"]
+    return {**tables, **mine, **{name: {**tables.get(name, {}), **table} for name, table in named.items()}}
+
+
+def _plain_name(model: str | None) -> str:
+    """What clients call a model that was given no name: as the hub has it, or as its folder is called."""
+    return model or _EMBEDDED_NAME
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -142,7 +189,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
     They are no errors: an orchestrator sets some of its own, like `STREAMING_ASR_SERVICE_HOST`.
     """
-    known = {name.upper() for name in get_type_hints(Settings)} | _OTHER_VARIABLES
+    known = {name.upper() for name in get_type_hints(Settings) if name != "models"} | _OTHER_VARIABLES
     given = (name.removeprefix(PREFIX) for name in environment if name.startswith(PREFIX))
     unknown = sorted(name for name in given if name not in known)
     return [f"{PREFIX}{name} is no option and changes nothing{_suggestion(name, known)}" for name in unknown]
@@ -160,60 +207,3 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         return tomllib.loads(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"the settings file {file} cannot be read: {error}") from error
-
-
-def _converted(name: str, value: Any, hints: Mapping[str, Any]) -> Any:
-    """A value as its option's type wants it; text may be any of them."""
-    if name not in hints:
-        raise OptionError(f"there is no option {name!r}; there are {', '.join(hints)}")
-    wanted = hints[name]
-    kinds = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
-    for kind in kinds:
-        converted = _as_kind(value, kind)
-        if converted is not _NOT_SO:
-            return converted
-    raise OptionError(f"{name} is {value!r}; it must be {_description(kinds)}")
-
-
-_NOT_SO: Final = object()
-_BOOLEANS: Final[Mapping[str, bool]] = {
-    **dict.fromkeys(("1", "true", "yes", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "off"), False),
-}
-
-
-def _as_kind(value: Any, kind: Any) -> Any:
-    """A value as one kind, or `_NOT_SO`."""
-    if get_origin(kind) is Literal:
-        return value if value in get_args(kind) else _NOT_SO
-    if get_origin(kind) is tuple:
-        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
-    if kind is bool:
-        return value if isinstance(value, bool) else _BOOLEANS.get(str(value).lower(), _NOT_SO)
-    if kind is Path:
-        return Path(value) if isinstance(value, str | Path) else _NOT_SO
-    if kind is str:
-        return value if isinstance(value, str) else _NOT_SO
-    if isinstance(value, bool) or kind is type(None):
-        return _NOT_SO
-    try:
-        return kind(value)
-    except (TypeError, ValueError):
-        return _NOT_SO
-
-
-def _description(kinds: tuple[Any, ...]) -> str:
-    names = [
-        " or ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else _NAMES.get(kind, "")
-        for kind in kinds
-    ]
-    return " or ".join(name for name in names if name) or "a list"
-
-
-_NAMES: Final[Mapping[Any, str]] = {
-    int: "an integer",
-    float: "a number",
-    str: "text",
-    bool: "true or false",
-    Path: "a path",
-}

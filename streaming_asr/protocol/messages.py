@@ -41,6 +41,7 @@ class Start:
     encoding: Encoding = "linear16"
     sample_rate: int = SAMPLE_RATE
     channels: int = 1
+    model: str | None = None
     language: str | None = None
     hotwords: Hotwords = field(default_factory=dict)
     endpoint: EndpointRules = field(default_factory=dict)

@@ -107,7 +107,8 @@ def _read_options(fields: Fields, resume: Resume | None = None) -> Start:
         encoding=fields.choice("encoding", Encoding, "linear16"),
         sample_rate=fields.integer("sample_rate", SAMPLE_RATE, low=8_000, high=192_000),
         channels=fields.integer("channels", 1, low=1, high=8),
-        language=_read_language(fields),
+        model=_read_name(fields, "model", 100, "the name of a model or null"),
+        language=_read_name(fields, "language", 35, "a language tag or null"),
         hotwords={} if hotwords is None else hotwords,
         endpoint=_read_endpoint(fields) or {},
         partials=fields.boolean("partials", True),
@@ -120,13 +121,13 @@ def _read_options(fields: Fields, resume: Resume | None = None) -> Start:
     )
 
 
-def _read_language(fields: Fields) -> str | None:
-    if "language" not in fields:
+def _read_name(fields: Fields, key: str, longest: int, wanted: str) -> str | None:
+    if key not in fields:
         return None
-    value = fields.take("language")
-    if value is None or (isinstance(value, str) and len(value) <= 35):
+    value = fields.take(key)
+    if value is None or (isinstance(value, str) and len(value) <= longest):
         return value
-    raise fields.refused("language", value, "a language tag or null")
+    raise fields.refused(key, value, wanted)
 
 
 def _read_resume(fields: Fields) -> Resume | None:

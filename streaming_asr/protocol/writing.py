@@ -102,6 +102,7 @@ def _start_fields(start: Start) -> dict[str, Any]:
         "encoding": start.encoding,
         "sample_rate": start.sample_rate,
         "channels": start.channels,
+        "model": start.model,
         "language": start.language,
         "hotwords": _hotwords(start.hotwords),
         "endpoint": dict(start.endpoint),

@@ -13,9 +13,12 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 _MODEL: Final = re.compile(r"/api/models/(?P<name>[^/]+/[^/]+)(?:/(?:revision|tree)/(?P<revision>[^/]+))?")
 _FILE: Final = re.compile(r"/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
@@ -32,6 +35,25 @@ class Repository:
     def commit(self, revision: str | None) -> str | None:
         revision = revision or "main"
         return revision if revision in self.commits else self.revisions.get(revision)
+
+
+class HubSettings:
+    """Where the client looks and keeps: its settings, which it otherwise takes from the environment once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        self._patch = monkeypatch
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
+
+    def endpoint(self, url: str) -> None:
+        self._patch.setattr("huggingface_hub.constants.ENDPOINT", url)
+        template = url + "/{repo_id}/resolve/{revision}/{filename}"
+        self._patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+    def offline(self) -> None:
+        self._patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 class HubStandIn:

@@ -17,41 +17,22 @@ from streaming_asr.checkpoints.description import cached_models, describe
 from streaming_asr.checkpoints.hub import is_hub_name
 from streaming_asr.errors import CheckpointError
 from tests.checkpoints.checkpoint_folders import contents, write_checkpoint, write_json, write_multilingual
-from tests.checkpoints.hub_stand_in import HubStandIn
+from tests.checkpoints.hub_stand_in import HubSettings, HubStandIn
 
 NAME = "someone/tiny"
 
 
-class Settings:
-    """Where the client looks and keeps: its settings, which it otherwise takes from the environment once."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-        self._patch = monkeypatch
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
-
-    def endpoint(self, url: str) -> None:
-        self._patch.setattr("huggingface_hub.constants.ENDPOINT", url)
-        template = url + "/{repo_id}/resolve/{revision}/{filename}"
-        self._patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-    def offline(self) -> None:
-        self._patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-
-
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Settings]:
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubSettings]:
     import huggingface_hub
 
     huggingface_hub.close_session()
-    yield Settings(monkeypatch, tmp_path / "cache")
+    yield HubSettings(monkeypatch, tmp_path / "cache")
     huggingface_hub.close_session()
 
 
 @pytest.fixture
-def hub(settings: Settings) -> Iterator[HubStandIn]:
+def hub(settings: HubSettings) -> Iterator[HubStandIn]:
     with HubStandIn() as stand_in:
         settings.endpoint(stand_in.url)
         yield stand_in
@@ -126,7 +107,7 @@ def test_nothing_is_downloaded_twice(hub: HubStandIn, tiny: Path) -> None:
     assert hub.downloads == set()
 
 
-def test_the_cache_serves_without_a_network(hub: HubStandIn, settings: Settings, tiny: Path) -> None:
+def test_the_cache_serves_without_a_network(hub: HubStandIn, settings: HubSettings, tiny: Path) -> None:
     hub.publish(NAME, contents(tiny))
     before = read_checkpoint(NAME)
     settings.offline()
@@ -135,14 +116,14 @@ def test_the_cache_serves_without_a_network(hub: HubStandIn, settings: Settings,
     assert hub.requests == []
 
 
-def test_offline_mode_says_what_to_do_about_a_model_that_is_not_there(settings: Settings) -> None:
+def test_offline_mode_says_what_to_do_about_a_model_that_is_not_there(settings: HubSettings) -> None:
     settings.offline()
     with pytest.raises(CheckpointError, match=r"not complete in the cache .*, and HF_HUB_OFFLINE forbids"):
         read_checkpoint(NAME)
 
 
 def test_offline_mode_refuses_a_language_that_was_never_downloaded(
-    hub: HubStandIn, settings: Settings, tmp_path: Path
+    hub: HubStandIn, settings: HubSettings, tmp_path: Path
 ) -> None:
     hub.publish(NAME, contents(write_multilingual(tmp_path / "many", {"eng": "abc", "fra": "abcé"})))
     read_checkpoint(NAME, language="eng")
@@ -152,7 +133,7 @@ def test_offline_mode_refuses_a_language_that_was_never_downloaded(
         read_checkpoint(NAME, language="fra")
 
 
-def test_weights_that_were_never_downloaded_are_asked_for(hub: HubStandIn, settings: Settings, tiny: Path) -> None:
+def test_weights_that_were_never_downloaded_are_asked_for(hub: HubStandIn, settings: HubSettings, tiny: Path) -> None:
     hub.publish(NAME, contents(tiny))
     describe(NAME)
     settings.offline()
@@ -161,7 +142,7 @@ def test_weights_that_were_never_downloaded_are_asked_for(hub: HubStandIn, setti
 
 
 def test_a_hub_that_is_gone_is_replaced_by_the_cache(
-    hub: HubStandIn, settings: Settings, tiny: Path, caplog: pytest.LogCaptureFixture
+    hub: HubStandIn, settings: HubSettings, tiny: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub.publish(NAME, contents(tiny))
     before = read_checkpoint(NAME)
@@ -171,7 +152,7 @@ def test_a_hub_that_is_gone_is_replaced_by_the_cache(
     assert "the cache is used" in caplog.text
 
 
-def test_a_hub_that_does_not_answer_is_named(settings: Settings) -> None:
+def test_a_hub_that_does_not_answer_is_named(settings: HubSettings) -> None:
     url = f"http://127.0.0.1:{unused_port()}"
     settings.endpoint(url)
     with pytest.raises(CheckpointError, match=f"{url} does not answer .*; check the network and HF_ENDPOINT"):

@@ -43,7 +43,7 @@ async def test_a_server_is_ready_only_when_its_model_is_warm() -> None:
                 assert (await http.post("/v1/audio/transcriptions")).status_code == 503
                 unblock()
             await service.ready()
-            assert (await http.get("/readyz")).json() == {"status": "ready"}
+            assert (await http.get("/readyz")).json() == {"status": "ready", "models": {"scripted": "ready"}}
             service.drain()
             answer = await http.get("/readyz")
             assert (answer.status_code, answer.json()["status"]) == (503, "draining")
@@ -109,4 +109,8 @@ async def test_pages_of_other_origins_may_load_the_package_and_only_allowed_ones
 
 async def test_the_server_says_what_it_recognizes() -> None:
     async with local_server(lambda: ScriptedRecognition(language="fr")) as server, httpx.AsyncClient() as http:
-        assert (await http.get(f"{server.http}/v1/info")).json() == {"model": "scripted", "languages": ["fr"]}
+        assert (await http.get(f"{server.http}/v1/info")).json() == {
+            "model": "scripted",
+            "languages": ["fr"],
+            "models": [{"name": "scripted", "languages": ["fr"]}],
+        }

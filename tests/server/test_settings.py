@@ -80,7 +80,55 @@ def test_the_command_has_an_option_for_every_setting(monkeypatch: pytest.MonkeyP
     result = CliRunner().invoke(program, arguments, env={"STREAMING_ASR_HOST": "::1"})
     assert result.exit_code == 0, result.output
     assert started == [Settings(port=9, allow_origin=("a", "b"), log_text=True, stall_seconds=3, host="::1")]
-    assert set(Settings.__dataclass_fields__) <= set(command.serve.__annotations__)
+    assert set(Settings.__dataclass_fields__) - {"models"} <= set(command.serve.__annotations__)
+
+
+def test_models_of_the_command_line_have_names_and_what_the_file_says_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text(
+        'precision = "int8"\n'
+        '[models.english]\nhotwords = ["Streamwell"]\nprecision = "float32"\nmax_streams = 4\n'
+        '[models.mms]\nmodel = "facebook/mms-1b-all"\nlanguages = ["fra", "deu"]\nload = "first_use"\n'
+        "hotwords = {Bordeaux = 9.5}\nunload_seconds = 60\n"
+    )
+    settings = read_settings({"model": ["mms=folder", "french=other"]}, environment={}, file=file)
+    english, mms, french = settings.served()
+    assert (english.name, english.model, english.precision, english.max_streams) == ("english", None, "float32", 4)
+    assert list(english.hotwords) == ["Streamwell"]
+    assert (mms.model, mms.languages, mms.load, mms.unload_seconds) == ("folder", ("fra", "deu"), "first_use", 60)
+    assert (mms.precision, mms.hotwords) == ("int8", {"Bordeaux": 9.5})
+    assert (french.name, french.model, french.load) == ("french", "other", "start")
+    variable = {"STREAMING_ASR_MODEL": "a=one,b=two"}
+    assert [(one.name, one.model) for one in read_settings({}, environment=variable).served()] == [
+        ("a", "one"),
+        ("b", "two"),
+    ]
+    (only,) = read_settings({"model": ["./a=b"]}, environment=variable, file=file).served()
+    assert (only.name, only.model) == ("./a=b", "./a=b")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[models.a]\nspeed = 3\n", "there is no option 'speed'"),
+        ("[models.a]\nprecision = 'int4'\n", "precision is 'int4'"),
+        ("[models.a]\nmax_streams = 0\n", "max_streams of the model 'a' is 0; it must be 1 or more"),
+        ("[models.a]\nhotwords = 3\n", "hotwords of the model 'a' are 3"),
+        ("[models.'a b']\n", "models has 'a b'; a name is made of"),
+        ("models = 'a'\n", "models is 'a'; it must be a table"),
+        ("[models.a]\nvosk_port = 70000\n", "vosk_port of the model 'a' is 70000"),
+    ],
+)
+def test_a_wrong_option_of_a_model_is_explained(text: str, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text(text)
+    with pytest.raises(OptionError, match=reason):
+        read_settings({}, environment={}, file=file)
+
+
+def test_of_several_models_each_needs_a_name() -> None:
+    with pytest.raises(OptionError, match="model is 'two'; of several models each needs a name"):
+        read_settings({"model": ["a=one", "two"]}, environment={})
 
 
 def test_create_key_makes_a_key_that_the_server_takes(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ _FAILURES: Final[Mapping[ErrorCode, FailureKind]] = {
     "superseded": "server",
     "too_long": "limit",
     "minutes_used_up": "limit",
+    "overloaded": "limit",
     "internal": "server",
     "stalled": "server",
     "going_away": "shutdown",
@@ -109,6 +110,7 @@ class ProtocolAdapter:
 
 def _session(wanted: OpenStream) -> OpenSession:
     start = Start(
+        model=wanted.model,
         language=wanted.language,
         hotwords=dict(wanted.hotwords),
         endpoint=_endpoint(wanted),

@@ -68,6 +68,8 @@ class OpenStream:
     """So much silence ends an utterance; None is the server's own rule."""
     turns: Turns | None = None
     """Instead, the silence follows the sense; it needs a text model."""
+    model: str | None = None
+    """The name of one of the server's models; None is the one that fits the language."""
     language: str | None = None
     alternatives: int = 1
     partials: bool = True

@@ -84,7 +84,7 @@ async def recognize(
     and `track` the audio track of a film, None its default. Raises AudioError, OptionError, ProtocolError; no error
     names a path of this machine.
     """
-    stream = service.recognition.open(start, formatted=formatted)
+    stream = service.models.open(await service.models.prepare(start), formatted=formatted)
     position = 0
     async with AsyncExitStack() as stack:
         stack.callback(stream.close)

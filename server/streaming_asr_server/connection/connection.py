@@ -222,7 +222,10 @@ class Connection:
             await self._session.take(message, listener=self._listener)
 
     async def _open(self, wanted: OpenSession) -> None:
-        """Open or resume the session; nothing can come between what was missed and what comes from now on."""
+        """Open or resume the session, once its model is there.
+
+        Nothing can come between what was missed and what comes from now on.
+        """
         if self._session is not None:
             raise ProtocolError("out_of_order", "the stream is open already")
         try:

@@ -38,13 +38,12 @@ _SIGN_OF_LIFE_SECONDS: typing.Final = 5.0
 
 
 class NativeCodec:
-    """One connection of the native protocol; `model` and `limits` are told to the client."""
+    """One connection of the native protocol; `limits` are told to the client."""
 
     resumable: typing.Final = True
 
-    def __init__(self, *, model: str, limits: Limits) -> None:
+    def __init__(self, *, limits: Limits) -> None:
         self._end = ServerEnd(maximum_audio_bytes=limits.message_bytes)
-        self._model = model
         self._limits = limits
         self._options = Start()
         self._unspellable: tuple[str, ...] = ()
@@ -72,7 +71,7 @@ class NativeCodec:
         self._opened, self._options, self._unspellable = opened, session.options, session.unspellable
         started = Started(
             session=session.id,
-            model=self._model,
+            model=session.options.model or "",
             first_sample=opened.first_sample,
             resumed=opened.resumed,
             options=replace(session.options, endpoint=session.endpoint),

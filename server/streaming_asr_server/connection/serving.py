@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from starlette.requests import HTTPConnection
@@ -109,7 +110,8 @@ async def serve_transport(
     async def open_session(wanted: OpenSession) -> Opened:
         if admit is not None:
             await admit()
-        opened = sessions.open(wanted, owner=principal.name, meter=meter)
+        prepared = replace(wanted, start=await service.models.prepare(wanted.start))
+        opened = sessions.open(prepared, owner=principal.name, meter=meter)
         service.metrics.opened.labels(opened.resumed).inc()
         return opened
 
@@ -145,7 +147,7 @@ async def serve_native(service: Service, websocket: WebSocket) -> None:
     """`/v1/stream`."""
 
     async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
-        codec = NativeCodec(model=service.recognition.name, limits=service.limits)
+        codec = NativeCodec(limits=service.limits)
         subprotocol = chosen_subprotocol(websocket.scope.get("subprotocols", ()))
         transport = await accept(service, websocket, subprotocol=subprotocol)
         return await serve_transport(service, transport, principal, codec, warning=codec.draining)

@@ -63,7 +63,7 @@ class Protocols:
     def routes(self) -> list[BaseRoute]:
         """Those on the main port."""
         audience = AudienceEndpoint(self._service)
-        return [*audience.routes(), *self._deepgram(), *self._openai(), *self._twilio(), self._vosk()]
+        return [*audience.routes(), *self._deepgram(), *self._openai(), *self._twilio(), *self._vosk()]
 
     def _deepgram(self) -> list[BaseRoute]:
         return [
@@ -91,8 +91,9 @@ class Protocols:
         subscribe = partial(serve_subscriber, self._service, self._subscribers)
         return [websocket_route("/v1/twilio", endpoint.serve), websocket_route("/v1/twilio/{sid}/events", subscribe)]
 
-    def _vosk(self) -> BaseRoute:
-        return websocket_route("/v1/vosk", partial(serve_vosk, self._service))
+    def _vosk(self) -> list[BaseRoute]:
+        serve = partial(serve_vosk, self._service)
+        return [websocket_route("/v1/vosk", serve), websocket_route("/v1/vosk/{name}", serve)]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -114,6 +115,9 @@ class Protocols:
             await stack.enter_async_context(self._webhook.running())
         if settings.vosk_port is not None:
             await stack.enter_async_context(vosk_port(service, settings.host, settings.vosk_port))
+        for model in settings.models:
+            if model.vosk_port is not None:
+                await stack.enter_async_context(vosk_port(service, settings.host, model.vosk_port, model.name))
         if settings.wyoming_port is not None:
             port = await stack.enter_async_context(wyoming_tcp(service, settings.host, settings.wyoming_port))
             # One of several workers announces the port for all of them.

@@ -58,8 +58,25 @@ class RecognitionStream(Protocol):
         """Let go of everything; nothing is awaited any more."""
 
 
-class Recognition(Protocol):
-    """Opens streams; shared by all connections."""
+class StreamOpener(Protocol):
+    """Opens streams."""
+
+    def open(
+        self,
+        start: Start,
+        *,
+        formatted: FormatOptions | None = None,
+        first_sample: int = 0,
+        first_utterance: int = 0,
+    ) -> RecognitionStream:
+        """A new stream for one channel, whose clock begins at `first_sample` (16 kHz). Raises OptionError.
+
+        `formatted` says how words are formatted where `start` wants that.
+        """
+
+
+class Recognition(StreamOpener, Protocol):
+    """A loaded model; shared by all connections."""
 
     @property
     def name(self) -> str:
@@ -76,18 +93,8 @@ class Recognition(Protocol):
     async def warm_up(self) -> None:
         """Make the first stream as fast as the next ones."""
 
-    def open(
-        self,
-        start: Start,
-        *,
-        formatted: FormatOptions | None = None,
-        first_sample: int = 0,
-        first_utterance: int = 0,
-    ) -> RecognitionStream:
-        """A new stream for one channel, whose clock begins at `first_sample` (16 kHz). Raises OptionError.
-
-        `formatted` says how words are formatted where `start` wants that.
-        """
+    async def prepare(self, language: str | None) -> None:
+        """Load what streams in a language need, so that `open` need not. Raises OptionError."""
 
     def close(self) -> None:
         """End what runs in the background."""

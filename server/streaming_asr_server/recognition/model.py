@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
@@ -14,12 +15,16 @@ import numpy as np
 from streaming_asr.audio.gate import GateOptions
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.checkpoints.tags import language_tag
+from streaming_asr.decoding import DEFAULT_WEIGHT
 from streaming_asr.endpointing import EndpointOptions
+from streaming_asr.errors import CheckpointError, OptionError
 from streaming_asr.events import Event
 from streaming_asr.protocol import EndpointRules, Hotwords, Stability, Start, Update
 from streaming_asr.recognizer import Recognizer, Stream
 from streaming_asr.text import FormatOptions
 from streaming_asr_server.recognition.interface import Load
+
+logger = logging.getLogger(__name__)
 
 AGREEMENT_DELAY_MS: Final[Mapping[Stability, float | None]] = MappingProxyType(
     {"low": 600.0, "medium": 1_000.0, "high": None}
@@ -31,11 +36,12 @@ _WARM_UP_STREAMS: Final = (1, 2, 4, 8)
 
 
 class ModelStream:
-    """One stream of a `Recognizer`."""
+    """One stream of a `Recognizer`; `own_hotwords` are those of the model, beside which a client has its own."""
 
-    def __init__(self, stream: Stream, rules: Mapping[str, Any]) -> None:
+    def __init__(self, stream: Stream, rules: Mapping[str, Any], own_hotwords: Mapping[str, float]) -> None:
         self._stream = stream
         self._rules = dict(rules)
+        self._own_hotwords = own_hotwords
 
     @property
     def acknowledged(self) -> int:
@@ -43,7 +49,7 @@ class ModelStream:
 
     @property
     def unspellable(self) -> Sequence[str]:
-        return tuple(self._stream.hotwords.unspellable)
+        return tuple(word for word in self._stream.hotwords.unspellable if word not in self._own_hotwords)
 
     @property
     def endpoint(self) -> EndpointRules:
@@ -60,7 +66,7 @@ class ModelStream:
 
     async def update(self, update: Update) -> None:
         if update.hotwords is not None:
-            await asyncio.to_thread(self._stream.set_hotwords, _hotwords(update.hotwords))
+            await asyncio.to_thread(self._stream.set_hotwords, _hotwords(update.hotwords, self._own_hotwords))
         if update.endpoint is not None:
             self._rules |= update.endpoint
             await asyncio.to_thread(self._stream.set_endpoint, EndpointOptions(**self._rules))
@@ -70,7 +76,7 @@ class ModelStream:
 
 
 class ModelRecognition:
-    """A loaded recognizer; `options` go into every stream."""
+    """A loaded recognizer; `options` go into every stream, and so do `hotwords`, beside the client's own."""
 
     def __init__(
         self,
@@ -78,10 +84,12 @@ class ModelRecognition:
         *,
         name: str,
         options: Mapping[str, Any] | None = None,
+        hotwords: Mapping[str, float] | None = None,
     ) -> None:
         self.name: Final = name
         self.recognizer: Final = recognizer
         self._options = dict(options or {})
+        self._hotwords = dict(hotwords or {})
 
     @property
     def languages(self) -> Sequence[str]:
@@ -99,6 +107,14 @@ class ModelRecognition:
         for streams in _WARM_UP_STREAMS:
             await asyncio.gather(*(self._warm_up_stream(silence) for _ in range(streams)))
 
+    async def prepare(self, language: str | None) -> None:
+        """Load a language on a thread, if it is not held. Raises OptionError."""
+        try:
+            await asyncio.to_thread(self.recognizer.languages.get, language)
+        except CheckpointError as error:
+            logger.error("a language cannot be loaded", extra={"model": self.name, "reason": str(error)})
+            raise OptionError(f"the language {language!r} cannot be loaded; the server's log says why") from error
+
     async def _warm_up_stream(self, silence: Samples) -> None:
         options = {**self._options, "gate": GateOptions(enabled=False)}
         stream = self.recognizer.stream(sample_rate=SAMPLE_RATE, **options)
@@ -115,7 +131,7 @@ class ModelRecognition:
         stream = self.recognizer.stream(
             sample_rate=SAMPLE_RATE,
             language=start.language,
-            hotwords=_hotwords(start.hotwords),
+            hotwords=_hotwords(start.hotwords, self._hotwords),
             endpoint=EndpointOptions(**_rules(start.endpoint)),
             agreement_delay_ms=AGREEMENT_DELAY_MS[start.stability],
             partials=start.partials,
@@ -126,7 +142,7 @@ class ModelRecognition:
             first_utterance=first_utterance,
             **self._options,
         )
-        return ModelStream(stream, _rules(start.endpoint))
+        return ModelStream(stream, _rules(start.endpoint), self._hotwords)
 
     def close(self) -> None:
         self.recognizer.close()
@@ -136,8 +152,10 @@ def _rules(endpoint: EndpointRules) -> dict[str, Any]:
     return dict(endpoint)
 
 
-def _hotwords(hotwords: Hotwords) -> Any:
-    return list(hotwords) if isinstance(hotwords, tuple) else dict(hotwords)
+def _hotwords(hotwords: Hotwords, own: Mapping[str, float]) -> dict[str, float]:
+    """A client's hotwords and those of the model; where both name a word, the client's weight counts."""
+    asked = dict.fromkeys(hotwords, DEFAULT_WEIGHT) if isinstance(hotwords, tuple) else hotwords
+    return {**own, **asked}
 
 
 async def _results(futures: Sequence[Future[list[Event]]]) -> list[Event]:

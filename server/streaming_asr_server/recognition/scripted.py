@@ -137,6 +137,11 @@ class ScriptedRecognition:
     async def warm_up(self) -> None:
         await asyncio.sleep(0)
 
+    async def prepare(self, language: str | None) -> None:
+        """Nothing is loaded for a language that is there."""
+        if language not in (None, *self.languages):
+            raise OptionError(f"language is {language!r}; this model knows {', '.join(self.languages)}")
+
     def open(
         self,
         start: Start,

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from streaming_asr.protocol import Clock, ProtocolError, Resume, Resumed
-from streaming_asr_server.recognition.interface import Recognition
+from streaming_asr_server.recognition.interface import StreamOpener
 from streaming_asr_server.sessions.messages import OpenSession
 from streaming_asr_server.sessions.outcomes import Meter, SessionEvent
 from streaming_asr_server.sessions.session import ServerSession, SessionRules
@@ -38,7 +38,7 @@ class SessionRegistry:
 
     def __init__(
         self,
-        recognition: Recognition,
+        recognition: StreamOpener,
         *,
         rules: SessionRules,
         resume_seconds: float = 30.0,

@@ -13,6 +13,7 @@ import uvicorn
 from streaming_asr_server.access.authentication import ApiKeys
 from streaming_asr_server.access.ledger.opening import open_ledger
 from streaming_asr_server.application import create_application
+from streaming_asr_server.loading import model_sources
 from streaming_asr_server.metrics import Metrics
 from streaming_asr_server.ports import SharedPorts
 from streaming_asr_server.running import DrainingServer, freeze_loaded, uvicorn_config
@@ -33,7 +34,7 @@ class Worker:
         self.ports: Final = SharedPorts(listeners, index=index, patience=self._patience)
         self.service: Final = Service(
             settings,
-            load=plan.recognition,
+            load=model_sources(settings) if settings.models else plan.recognition,
             keys=ApiKeys.read(settings.api_key_file) if settings.api_key_file else None,
             announce=self._announce,
             metrics=Metrics(plan.folder),

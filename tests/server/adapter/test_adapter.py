@@ -201,6 +201,7 @@ def test_every_error_of_a_session_has_a_meaning() -> None:
         "start_timeout": "idle",
         "too_long": "limit",
         "minutes_used_up": "limit",
+        "overloaded": "limit",
         "slow_reader": "limit",
         "too_fast": "limit",
         "bad_option": "request",

@@ -82,7 +82,7 @@ async def running(recognition: ScriptedRecognition | None = None, **rules: float
     async def open_session(wanted: OpenSession) -> Opened:
         return sessions.open(wanted, owner="a", meter=IdleMeter())
 
-    codec = NativeCodec(model="scripted", limits=Limits())
+    codec = NativeCodec(limits=Limits())
     connection = Connection(
         transport, codec, sessions=sessions, open_session=open_session, rules=ConnectionRules(**rules)
     )

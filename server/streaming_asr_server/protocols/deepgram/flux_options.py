@@ -80,15 +80,16 @@ class FluxListen:
     """Names of parameters that changed nothing, sorted."""
     adaptive: bool = True
     """Whether there is a text model that knows when a sentence is complete; without one the silence is fixed."""
+    model: str | None = None
 
     def open(self) -> OpenStream:
         """The stream to be opened."""
         turns = self.thresholds.turns() if self.adaptive else None
-        return OpenStream(audio=self.audio, hotwords=weighted(self.keyterms), turns=turns)
+        return OpenStream(audio=self.audio, hotwords=weighted(self.keyterms), turns=turns, model=self.model)
 
 
-_USED: Final = frozenset(("encoding", "sample_rate", "keyterm", EOT.name, EAGER.name, TIMEOUT.name))
-_HARMLESS: Final = frozenset(("model", "tag", "mip_opt_out", "token", "access_token"))
+_USED: Final = frozenset(("model", "encoding", "sample_rate", "keyterm", EOT.name, EAGER.name, TIMEOUT.name))
+_HARMLESS: Final = frozenset(("tag", "mip_opt_out", "token", "access_token"))
 
 
 def parse_flux(query: Iterable[tuple[str, str]]) -> FluxListen:
@@ -106,7 +107,7 @@ def parse_flux(query: Iterable[tuple[str, str]]) -> FluxListen:
         raise UnusableQueryError(str(error)) from error
     terms = tuple(dict.fromkeys(value.strip() for name, value in pairs if name == "keyterm" and value.strip()))
     ignored = sorted({name for name, _ in pairs if name not in _USED | _HARMLESS})
-    return FluxListen(audio_format(first), chosen, terms[:MAXIMUM_TERMS], tuple(ignored))
+    return FluxListen(audio_format(first), chosen, terms[:MAXIMUM_TERMS], tuple(ignored), model=first.get("model"))
 
 
 def weighted(keyterms: Iterable[str]) -> dict[str, float]:

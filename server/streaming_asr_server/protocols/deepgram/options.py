@@ -17,6 +17,9 @@ MAXIMUM_TERMS: Final = 500
 MINIMUM_SILENCE_MS: Final = 300
 """Shorter pauses are inside sentences, where an end would cost words. Deepgram's 10 ms and LiveKit's 25 become this."""
 
+OWN_MODELS: Final = ("nova", "enhanced", "base", "whisper", "flux", "general")
+"""How the names of Deepgram's own models begin."""
+
 _ANY_LANGUAGE: Final = "multi"
 MINIMUM_UTTERANCE_GAP_MS: Final = 1_000
 MAXIMUM_CHANNELS: Final = 8
@@ -77,6 +80,8 @@ class Listen:
     silence_ms: int | None = None
     utterance_end_ms: int | None = None
     vad_events: bool = False
+    model: str | None = None
+    """As the client wrote it; then the name of the server's model."""
     language: str | None = None
     alternatives: int = 1
     keywords: Mapping[str, float] = field(default_factory=dict)
@@ -98,6 +103,7 @@ class Listen:
             audio=self.audio,
             hotwords=self.hotwords(self.keyterms),
             silence_ms=self.silence_ms,
+            model=self.model,
             language=self.language,
             alternatives=self.alternatives,
             partials=self.interim or self.utterance_end_ms is not None,
@@ -122,6 +128,7 @@ def parse(query: Iterable[tuple[str, str]]) -> Listen:
         silence_ms=silence_ms,
         utterance_end_ms=max(gap, MINIMUM_UTTERANCE_GAP_MS) if gap else None,
         vad_events=_true(first.get("vad_events")),
+        model=first.get("model"),
         language=_language(first.get("language")),
         alternatives=min(max(_whole(first.get("alternatives")) or 1, 1), 10),
         keywords=_keywords(value for name, value in pairs if name == "keywords"),

@@ -24,7 +24,7 @@ from streaming_asr_server.connection.serving import check_origin
 from streaming_asr_server.protocols.deepgram import messages
 from streaming_asr_server.protocols.deepgram.messages import Request
 from streaming_asr_server.protocols.deepgram.options import MAXIMUM_CHANNELS, Listen, UnusableQueryError, parse
-from streaming_asr_server.protocols.deepgram.route import authenticate, denial, describe
+from streaming_asr_server.protocols.deepgram.route import authenticate, denial, describe, prepare
 from streaming_asr_server.service import KeyMeter, Service
 
 _SENTENCE_ENDS: typing.Final = (".", "?", "!")
@@ -66,8 +66,9 @@ async def _answer(service: Service, request: HTTPRequest, request_id: str) -> Re
         pieces = _hashed(limited(request.stream(), service.settings.upload_bytes), digest)
         async with on_disk(pieces, "the audio") as recording:
             meter = service.meter(principal)
-            said = await _recognize(service, request, recording, listen, meter, digest.hexdigest())
-    return JSONResponse(answer(describe(service, request_id), listen, said))
+            start = await prepare(service, listen.model, _start(listen))
+            said = await _recognize(service, request, recording, start, listen, meter, digest.hexdigest())
+    return JSONResponse(answer(describe(service, request_id, start.model or ""), listen, said))
 
 
 def _refuse_addresses(request: HTTPRequest) -> None:
@@ -84,10 +85,8 @@ async def _hashed(pieces: AsyncIterable[bytes], digest: Any) -> AsyncIterator[by
         yield piece
 
 
-async def _recognize(
-    service: Service, request: HTTPRequest, recording: Recording, listen: Listen, meter: KeyMeter, sha256: str
-) -> Said:
-    start = Start(
+def _start(listen: Listen) -> Start:
+    return Start(
         language=listen.language,
         hotwords=listen.hotwords(listen.keyterms),
         endpoint={} if listen.silence_ms is None else {"trailing_silence_ms": listen.silence_ms},
@@ -95,6 +94,17 @@ async def _recognize(
         alternatives=listen.alternatives,
         formatted=listen.formatted is not False,
     )
+
+
+async def _recognize(
+    service: Service,
+    request: HTTPRequest,
+    recording: Recording,
+    start: Start,
+    listen: Listen,
+    meter: KeyMeter,
+    sha256: str,
+) -> Said:
     formatted = listen.formatted if isinstance(listen.formatted, FormatOptions) else None
     wanted: list[int | None] = [None]
     if listen.audio.separate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
@@ -17,16 +17,18 @@ from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal, presented_key
 from streaming_asr_server.adapter.adapter import ProtocolAdapter
+from streaming_asr_server.adapter.choosing import chosen_model
 from streaming_asr_server.adapter.interface import ForeignCodec
 from streaming_asr_server.connection.serving import accept, connection_rules, serve_transport, serve_websocket
 from streaming_asr_server.protocols.deepgram.codec import IDLE_SECONDS, DeepgramCodec
 from streaming_asr_server.protocols.deepgram.flux_codec import FluxCodec
 from streaming_asr_server.protocols.deepgram.flux_options import parse_flux
 from streaming_asr_server.protocols.deepgram.messages import Request
-from streaming_asr_server.protocols.deepgram.options import UnusableQueryError, parse
+from streaming_asr_server.protocols.deepgram.options import OWN_MODELS, UnusableQueryError, parse
 from streaming_asr_server.service import Service
 
-_MakeCodec: TypeAlias = Callable[[Service, WebSocket, Request], tuple[ForeignCodec, Sequence[str]]]
+_MakeCodec: TypeAlias = Callable[[Service, WebSocket, str], Awaitable[tuple[ForeignCodec, Request, Sequence[str]]]]
+"""A codec for what a query asks for, the request as answers repeat it, and the names of what changed nothing."""
 
 _SCHEMES: Final = ("token", "bearer")
 _LONGEST_HEADER: Final = 500
@@ -48,8 +50,8 @@ async def _serve(service: Service, websocket: WebSocket, make: _MakeCodec, idle_
     request_id = str(uuid.uuid4())
 
     async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
-        request = describe(service, request_id)
-        codec, ignored = make(service, websocket, request)
+        service.check_loaded()
+        codec, request, ignored = await make(service, websocket, request_id)
         scheme, _ = _offered(websocket.scope.get("subprotocols", ()))
         transport = await accept(service, websocket, subprotocol=scheme, headers=_headers(request, ignored))
         rules = replace(connection_rules(service.settings), start_seconds=idle_seconds, idle_seconds=idle_seconds)
@@ -81,32 +83,45 @@ def denial(refusal: Refusal, request_id: str) -> Response:
     return JSONResponse(body, status_code=refusal.status, headers=headers)
 
 
-def _live(service: Service, websocket: WebSocket, request: Request) -> tuple[ForeignCodec, Sequence[str]]:
-    """A codec for what the query asks for, and the names of what changed nothing. Raises Refusal."""
+async def _live(service: Service, websocket: WebSocket, request_id: str) -> tuple[ForeignCodec, Request, Sequence[str]]:
+    """Raises Refusal."""
     try:
         listen = parse(websocket.query_params.multi_items())
-        service.recognition.open(Start(language=listen.language)).close()
-    except (UnusableQueryError, OptionError) as error:
+    except UnusableQueryError as error:
         raise Refusal(400, "bad_request", str(error)) from error
-    return DeepgramCodec(listen, request), listen.ignored
+    start = await prepare(service, listen.model, Start(language=listen.language))
+    request = describe(service, request_id, start.model or "")
+    return DeepgramCodec(replace(listen, model=start.model), request), request, listen.ignored
 
 
-def describe(service: Service, request_id: str) -> Request:
-    """What answers repeat about their request. Raises Refusal while the model is being loaded."""
-    created = datetime.fromtimestamp(service.now(), UTC).isoformat(timespec="milliseconds")
-    name = service.recognition.name
-    model = str(uuid.uuid5(uuid.NAMESPACE_URL, f"streaming-asr:{name}"))
-    return Request(request_id, created.replace("+00:00", "Z"), name, model)
-
-
-def _flux(service: Service, websocket: WebSocket, request: Request) -> tuple[ForeignCodec, Sequence[str]]:
+async def _flux(service: Service, websocket: WebSocket, request_id: str) -> tuple[ForeignCodec, Request, Sequence[str]]:
     """As `_live`; without a text model turns end after a fixed silence."""
     try:
         listen = parse_flux(websocket.query_params.multi_items())
     except UnusableQueryError as error:
         raise Refusal(400, "bad_request", str(error)) from error
-    listen = replace(listen, adaptive=service.follows_sense(None))
-    return FluxCodec(listen, request.request_id), listen.ignored
+    start = await prepare(service, listen.model, Start())
+    listen = replace(listen, model=start.model, adaptive=service.follows_sense(None, start.model))
+    request = describe(service, request_id, start.model or "")
+    return FluxCodec(listen, request_id), request, listen.ignored
+
+
+async def prepare(service: Service, model: str | None, start: Start) -> Start:
+    """Load what a stream needs, with a model as the client names it; gives the start with its name. Raises Refusal."""
+    try:
+        chosen = chosen_model(service, OWN_MODELS, model, start.language)
+        return await service.models.prepare(replace(start, model=chosen))
+    except OptionError as error:
+        raise Refusal(400, "bad_request", str(error)) from error
+    except ProtocolError as error:
+        raise Refusal(503, error.code, str(error), 5) from error
+
+
+def describe(service: Service, request_id: str, model: str) -> Request:
+    """What answers repeat about their request."""
+    created = datetime.fromtimestamp(service.now(), UTC).isoformat(timespec="milliseconds")
+    identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, f"streaming-asr:{model}"))
+    return Request(request_id, created.replace("+00:00", "Z"), model, identifier)
 
 
 def _headers(request: Request, unused: Sequence[str]) -> dict[str, str]:

@@ -21,7 +21,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from streaming_asr.errors import OptionError
 from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed, Word
+from streaming_asr_server.adapter.choosing import ChooseModel
 from streaming_asr_server.adapter.interface import (
     Action,
     CodecFailure,
@@ -97,7 +99,9 @@ class OpenAICodec:
         dialect: how the server speaks first; updates are answered in the dialect they come in.
         session_id: begins with `sess_`.
         expires_at: when the server will end the session, seconds since the epoch.
-        follows_sense: whether there is a text model for a language, by which an utterance can end as its sense asks.
+        follows_sense: whether there is a text model for a language, by which an utterance can end as its sense asks; of
+            one of the server's models, by its name.
+        choose: finds the server's model that is meant. It raises OptionError.
     """
 
     def __init__(
@@ -107,8 +111,10 @@ class OpenAICodec:
         *,
         session_id: str,
         expires_at: int,
-        follows_sense: Callable[[str | None], bool],
+        follows_sense: Callable[[str | None, str | None], bool],
+        choose: ChooseModel = lambda model, language: None,
     ) -> None:
+        self._choose: typing.Final = choose
         self._settings = settings
         self._dialect = dialect
         self._session_id: typing.Final = session_id
@@ -151,9 +157,13 @@ class OpenAICodec:
         self._received += self._settings.seconds(len(audio.data))
         if self._open:
             return [audio]
+        try:
+            model = self._choose(self._settings.model, self._settings.language)
+        except OptionError as error:
+            return self.failed(CodecFailure("request", str(error)))
         self._open = True
-        self._follows_sense = self._knows_sense(self._settings.language)
-        return [self._settings.open(follows_sense=self._follows_sense), audio]
+        self._follows_sense = self._knows_sense(self._settings.language, model)
+        return [self._settings.open(model, follows_sense=self._follows_sense), audio]
 
     def _update(self, update: UpdateSession) -> Sequence[Action]:
         self._dialect = update.dialect
@@ -162,10 +172,18 @@ class OpenAICodec:
             settings = before.updated(update.fields)
             if self._open and settings.audio != before.audio:
                 raise InvalidSettingError("The audio format cannot change once audio was appended.", "session.audio")
+            self._check_model(settings)
         except InvalidSettingError as error:
             return [Send(self._messages.error(Problem(str(error), "invalid_value", error.param, update.event_id)))]
         self._settings = settings
         return [*self._changes(before), self._session("updated")]
+
+    def _check_model(self, settings: SessionSettings) -> None:
+        """Raises InvalidSettingError for a model or a language that is not there."""
+        try:
+            self._choose(settings.model, settings.language)
+        except OptionError as error:
+            raise InvalidSettingError(str(error), "session.audio.input.transcription.model") from error
 
     def _changes(self, before: SessionSettings) -> list[Action]:
         """What a running stream must be told."""

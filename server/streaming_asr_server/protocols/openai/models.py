@@ -14,27 +14,31 @@ from streaming_asr_server.service import Service
 
 
 async def list_models(service: Service, created: int, request: Request) -> Response:
-    """The one model of this server, in a list."""
+    """The models of this server."""
     try:
-        model = await _model(service, created, request)
+        models = await _models(service, created, request)
     except Refusal as refusal:
         return denial(refusal)
-    return JSONResponse({"object": "list", "data": [model]})
+    return JSONResponse({"object": "list", "data": list(models.values())})
 
 
 async def show_model(service: Service, created: int, request: Request) -> Response:
-    """The one model of this server, by its name."""
+    """One model of this server, by its name."""
+    wanted = request.path_params["name"]
     try:
-        model = await _model(service, created, request)
-        if request.path_params["name"] != model["id"]:
-            wanted = request.path_params["name"]
-            raise Refusal(404, "model_not_found", f"there is no model {wanted!r:.100}; there is {model['id']!r}")
+        models = await _models(service, created, request)
+        if wanted not in models:
+            there = ", ".join(map(repr, models))
+            raise Refusal(404, "model_not_found", f"there is no model {wanted!r:.100}; there is {there}")
     except Refusal as refusal:
         return denial(refusal)
-    return JSONResponse(model)
+    return JSONResponse(models[wanted])
 
 
-async def _model(service: Service, created: int, request: Request) -> dict[str, Any]:
+async def _models(service: Service, created: int, request: Request) -> dict[str, dict[str, Any]]:
+    """By name. Raises Refusal."""
     check_origin(service, request)
     await caller(service, request)
-    return {"id": service.recognition.name, "object": "model", "created": created, "owned_by": "streaming-asr"}
+    service.check_loaded()
+    more = {"object": "model", "created": created, "owned_by": "streaming-asr"}
+    return {name: {"id": name, **more} for name in service.models.names}

@@ -6,16 +6,19 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
+from streaming_asr.errors import OptionError
 from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal, presented_key
 from streaming_asr_server.adapter.adapter import ProtocolAdapter
+from streaming_asr_server.adapter.choosing import chosen_model
 from streaming_asr_server.connection.serving import (
     accept,
     check_origin,
@@ -37,6 +40,9 @@ from streaming_asr_server.service import Service
 
 _KEY_SUBPROTOCOLS: Final = ("openai-insecure-api-key.", "realtime-token.")
 _SUBPROTOCOL: Final = "realtime"
+OWN_MODELS: Final = ("gpt-", "whisper-")
+"""How the names of OpenAI's own models begin."""
+
 _BETA: Final = "realtime=v1"
 _BETA_SUBPROTOCOL: Final = "openai-beta.realtime-v1"
 _MAXIMUM_BODY: Final = 64 * 1024
@@ -51,12 +57,14 @@ async def serve_realtime(service: Service, client_secrets: ClientSecrets, websoc
 
     async def serve(websocket: WebSocket, principal: Principal) -> ProtocolError | None:
         lifetime = service.settings.stream_seconds
+        service.check_loaded()
         codec = OpenAICodec(
-            SessionSettings.default(service.recognition.name) if grant is None else grant.settings,
+            SessionSettings.default(service.models.default.name) if grant is None else grant.settings,
             dialect(websocket),
             session_id=f"sess_{secrets.token_hex(12)}",
             expires_at=int(service.now() + lifetime),
             follows_sense=service.follows_sense,
+            choose=partial(chosen_model, service, OWN_MODELS),
         )
         subprotocol = _SUBPROTOCOL if _SUBPROTOCOL in offered else None
         transport = await accept(service, websocket, subprotocol=subprotocol)
@@ -154,9 +162,12 @@ async def _body(request: Request) -> Mapping[str, Any]:
 
 
 def _told(service: Service, session: Mapping[str, Any]) -> SessionSettings:
+    service.check_loaded()
     try:
-        return SessionSettings.default(service.recognition.name).updated(session)
-    except InvalidSettingError as error:
+        settings = SessionSettings.default(service.models.default.name).updated(session)
+        chosen_model(service, OWN_MODELS, settings.model, settings.language)
+        return settings
+    except (InvalidSettingError, OptionError) as error:
         raise Refusal(400, "invalid_value", str(error)) from error
 
 

@@ -115,13 +115,27 @@ class SessionSettings:
             terms += (told.get("prompt") or "").split(",")
         return dict.fromkeys([term.strip() for term in terms if term.strip()][:MAXIMUM_KEYWORDS], HOTWORD_WEIGHT)
 
-    def open(self, *, follows_sense: bool) -> OpenStream:
-        """The stream to be opened; `follows_sense`: there is a text model for its language."""
+    @property
+    def model(self) -> str | None:
+        """The model as the client wrote it."""
+        return (self.transcription or {}).get("model") or None
+
+    @property
+    def language(self) -> str | None:
+        """The language without its region, which makes no difference to a model."""
+        return ((self.transcription or {}).get("language") or "").lower().split("-")[0] or None
+
+    def open(self, model: str | None = None, *, follows_sense: bool) -> OpenStream:
+        """The stream to be opened, with the name of the server's model that is meant.
+
+        `follows_sense`: there is a text model for its language.
+        """
         return OpenStream(
             audio=_FORMATS[self.audio],
             hotwords=self.hotwords(),
             silence_ms=self.silence_ms,
             turns=self.turns if follows_sense else None,
+            model=model,
             language=self.language,
         )
 

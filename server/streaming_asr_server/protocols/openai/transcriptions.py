@@ -22,9 +22,10 @@ from streaming_asr.events import Event, Final, Partial
 from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr.transcript import Transcript
 from streaming_asr_server.access.admission import Refusal
+from streaming_asr_server.adapter.choosing import chosen_model
 from streaming_asr_server.adapter.recordings import Recognized, Recording, channels_of, on_disk, recognize
 from streaming_asr_server.connection.serving import caller, check_origin
-from streaming_asr_server.protocols.openai.route import denial
+from streaming_asr_server.protocols.openai.route import OWN_MODELS, denial
 from streaming_asr_server.service import KeyMeter, Service
 
 ResponseFormat: TypeAlias = Literal["json", "verbose_json", "text", "srt", "vtt"]
@@ -38,9 +39,10 @@ _MAXIMUM_CHANNELS: typing.Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a request asks for; fields that this server has no use for (`model`, `prompt`, …) are passed over."""
+    """What a request asks for; fields that this server has no use for (`prompt`, …) are passed over."""
 
     response_format: ResponseFormat
+    model: str | None
     language: str | None
     words: bool
     stream: bool
@@ -67,7 +69,9 @@ async def _answer(service: Service, request: Request) -> Response:
         await stack.enter_async_context(service.admission.stream(principal))
         form, recording = await _upload(request, service.settings.upload_bytes, stack)
         options = _options(form)
-        start = Start(language=options.language, partials=options.stream)
+        service.check_loaded()
+        model = chosen_model(service, OWN_MODELS, options.model, options.language)
+        start = Start(model=model, language=options.language, partials=options.stream)
         meter, gone = service.meter(principal), request.is_disconnected
         if options.channel == "each":
             return await _each_channel(service, request, recording, start, options, meter)
@@ -80,13 +84,13 @@ async def _answer(service: Service, request: Request) -> Response:
         if options.stream:
             return EventStream(_deltas(first, pieces), stack.pop_all())
         transcript = await _transcript(first, pieces)
-        return _response(transcript, options, _language(service, options))
+        return _response(transcript, options, _language(service, start))
 
 
-def _language(service: Service, options: Options) -> str:
+def _language(service: Service, start: Start) -> str:
     """What was asked for, else the model's."""
-    languages = service.recognition.languages
-    return options.language or (languages[0] if len(languages) == 1 else "")
+    languages = service.models.choose(start.model, start.language).languages
+    return start.language or (languages[0] if len(languages) == 1 else "")
 
 
 async def _each_channel(
@@ -100,7 +104,7 @@ async def _each_channel(
         pieces = recognize(service, recording, start, meter=meter, gone=gone, channel=channel, track=track)
         async with aclosing(pieces):
             transcripts.append(await _transcript(await anext(pieces), pieces))
-    return JSONResponse(_by_channel(transcripts, options, _language(service, options)))
+    return JSONResponse(_by_channel(transcripts, options, _language(service, start)))
 
 
 async def _upload(request: Request, limit: int, stack: AsyncExitStack) -> tuple[FormData, Recording]:
@@ -146,11 +150,12 @@ def _options(form: FormData) -> Options:
     if stream and response_format not in ("json", "text"):
         raise OptionError(f"response_format is {response_format!r}; with stream it must be json or text")
     language = str(form.get("language") or "") or None
+    model = str(form.get("model") or "") or None
     words = "word" in _granularities(form)
     channel = _channel(form)
     if channel == "each" and (stream or response_format not in ("json", "verbose_json")):
         raise OptionError("channel is 'each'; response_format must be json or verbose_json then, without stream")
-    return Options(cast(ResponseFormat, response_format), language, words, stream, _track(form), channel)
+    return Options(cast(ResponseFormat, response_format), model, language, words, stream, _track(form), channel)
 
 
 def _track(form: FormData) -> int | str | None:

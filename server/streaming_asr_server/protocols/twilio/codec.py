@@ -90,7 +90,15 @@ class TwilioCodec:
         self._call = call
         self._clocks = {track: TrackClock(call.encoding, call.sample_rate) for track in call.tracks}
         self._notify(call, messages.started(call))
-        return [OpenStream(audio=call.audio, hotwords=call.hotwords, language=call.language, partials=call.partials)]
+        return [
+            OpenStream(
+                audio=call.audio,
+                hotwords=call.hotwords,
+                model=call.model,
+                language=call.language,
+                partials=call.partials,
+            )
+        ]
 
     def _media(self, media: Media) -> Sequence[Action]:
         """A track that was not announced has no channel."""

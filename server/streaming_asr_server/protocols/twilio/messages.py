@@ -42,6 +42,10 @@ class Call:
         return AudioFormat(self.encoding, self.sample_rate, len(self.tracks), separate=True)
 
     @property
+    def model(self) -> str | None:
+        return self.parameters.get("model") or None
+
+    @property
     def language(self) -> str | None:
         return self.parameters.get("language") or None
 

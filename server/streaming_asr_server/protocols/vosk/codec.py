@@ -51,11 +51,15 @@ _CLOSE_CODES: typing.Final = {
 
 @dataclass(frozen=True, slots=True)
 class VoskDefaults:
-    """What the original takes from its environment: `VOSK_SAMPLE_RATE`, `VOSK_SHOW_WORDS`, `VOSK_ALTERNATIVES`."""
+    """What the original takes from its environment: `VOSK_SAMPLE_RATE`, `VOSK_SHOW_WORDS`, `VOSK_ALTERNATIVES`.
+
+    `model` is the name of the server's model that the address stands for.
+    """
 
     sample_rate: int = 8_000
     words: bool = True
     alternatives: int = 0
+    model: str | None = None
 
 
 class VoskCodec:
@@ -65,6 +69,7 @@ class VoskCodec:
         chosen = defaults or VoskDefaults()
         self._rate = chosen.sample_rate
         self._form = Form(chosen.words, chosen.alternatives)
+        self._model = chosen.model
         self._phrases: tuple[str, ...] = ()
         self._open = False
         self._closing = False
@@ -102,7 +107,15 @@ class VoskCodec:
         self._open = True
         audio = AudioFormat("linear16", self._rate)
         alternatives = max(1, self._form.alternatives)
-        return [OpenStream(audio=audio, hotwords=self._hotwords(), alternatives=alternatives, formatted=False)]
+        return [
+            OpenStream(
+                audio=audio,
+                hotwords=self._hotwords(),
+                model=self._model,
+                alternatives=alternatives,
+                formatted=False,
+            )
+        ]
 
     def _configure(self, wanted: Configure) -> Sequence[Action]:
         words = self._form.words if wanted.words is None else wanted.words

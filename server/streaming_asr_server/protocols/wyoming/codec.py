@@ -123,7 +123,8 @@ class WyomingCodec:
         if type(channels) is not int or not 1 <= channels <= 8:
             return self.refuse("bad_audio", f"channels is {channels!r:.40}; it must be from 1 to 8")
         self._audio = AudioFormat("linear16", rate, channels)
-        return [OpenStream(audio=self._audio, hotwords=self._hotwords(), language=self._language())]
+        model, language = self._text("name"), self._text("language")
+        return [OpenStream(audio=self._audio, hotwords=self._hotwords(), model=model, language=language)]
 
     def _chunk(self, event: WireEvent) -> Sequence[Action]:
         """Each chunk says its format; only its width may change."""
@@ -147,9 +148,10 @@ class WyomingCodec:
         self.finishing = True
         return [Send(encode("error", text=message, code=name)), close_with(code, message)]
 
-    def _language(self) -> str | None:
-        language = self._request.get("language")
-        return language if isinstance(language, str) and language else None
+    def _text(self, name: str) -> str | None:
+        """A field of `transcribe`."""
+        value = self._request.get(name)
+        return value if isinstance(value, str) and value else None
 
     def _hotwords(self) -> dict[str, float]:
         """Names come first where there are too many."""
@@ -200,8 +202,8 @@ class WyomingCodec:
         return [*self._begin(), Send(transcript), Send(encode("transcript-stop"))]
 
     def _spoken(self) -> str | None:
-        asked = self._language()
-        return bare_language(asked) if asked else next(iter(self._program.languages), None)
+        asked = self._text("language")
+        return bare_language(asked) if asked else next(iter(self._program.languages(self._text("name"))), None)
 
     def failed(self, failure: CodecFailure) -> Sequence[Outgoing]:
         """An idle connection is closed without a word, anything else with an `error`."""

@@ -121,25 +121,29 @@ def encode(kind: str, **data: Any) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is told about this server; `languages` are bare codes ("en"), and clients may hide a model without any."""
+    """What is told about this server: each model, the usual one first, with its languages.
 
-    model: str
-    languages: Sequence[str]
+    These are bare codes ("en"), and clients may hide a model without any.
+    """
+
+    models: Mapping[str, Sequence[str]]
     version: str
+
+    def languages(self, model: str | None) -> Sequence[str]:
+        """Those of a model, or of the usual one."""
+        return self.models.get(model or "", next(iter(self.models.values())))
 
     def info(self) -> bytes:
         """The answer to `describe`."""
         artifact = {"attribution": {"name": "streaming-asr", "url": ""}, "installed": True, "version": self.version}
-        model = {
-            "name": self.model,
-            "description": f"wav2vec2 CTC: {self.model}",
-            "languages": list(self.languages),
-            **artifact,
-        }
+        models = [
+            {"name": name, "description": f"wav2vec2 CTC: {name}", "languages": list(languages), **artifact}
+            for name, languages in self.models.items()
+        ]
         program = {
             "name": "streaming-asr",
             "description": "Streaming speech recognition with wav2vec2",
-            "models": [model],
+            "models": models,
             "supports_transcript_streaming": True,
             "requires_external_vad": True,
             "prefers_auto_gain_enabled": False,

@@ -137,7 +137,8 @@ def program(service: Service) -> Program:
         release = version("streaming-asr")
     except PackageNotFoundError:
         release = "0"
-    return Program(service.recognition.name, bare_languages(service.recognition.languages), release)
+    service.check_loaded()
+    return Program({model.name: bare_languages(model.languages) for model in service.models}, release)
 
 
 def bare_languages(tags: Sequence[str]) -> list[str]:

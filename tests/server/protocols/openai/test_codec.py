@@ -37,7 +37,7 @@ def codec(dialect: Dialect = "ga", *, manual: bool = False, text_models: tuple[s
         dialect,
         session_id="sess_7",
         expires_at=1_000,
-        follows_sense=lambda language: language in text_models,
+        follows_sense=lambda language, model: language in text_models,
     )
     if manual:
         send(made, {"type": "session.update", "session": {"audio": {"input": {"turn_detection": None}}}})

@@ -35,7 +35,7 @@ from streaming_asr.events import Final, Partial, Word
 from tests.server.speaking import until
 from tests.server.test_chaos import free_port
 
-PROGRAM = Program("embedded", ["en"], "1.0")
+PROGRAM = Program({"embedded": ["en"]}, "1.0")
 FORMAT = {"rate": 16_000, "width": 2, "channels": 1}
 
 
