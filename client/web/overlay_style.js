@@ -36,10 +36,11 @@ export function overlayOf(query) {
  * The address of an overlay; what is usual is left out.
  * @param {URL} base
  * @param {OverlayStyle} style
- * @param {{language: string, hotwords: string}} settings
+ * @param {{model: string, language: string, hotwords: string}} settings
  */
-export function overlayAddress(base, style, { language, hotwords }) {
+export function overlayAddress(base, style, { model, language, hotwords }) {
   const query = new URLSearchParams({ overlay: "1" });
+  if (model) query.set("model", model);
   if (language) query.set("language", language);
   if (hotwords.trim()) query.set("hotwords", hotwords.trim().replace(/\s*\n\s*/gu, ","));
   for (const [name, value] of Object.entries(style)) {

@@ -9,6 +9,7 @@
  * @property {() => Promise<Source>} open asks for what is listened to
  * @property {URL} base address of the page
  * @property {string} key
+ * @property {string} model
  * @property {string} language
  * @property {Record<string, number>} hotwords
  * @typedef {object} RecordingListener

@@ -3,6 +3,7 @@
  *
  * @typedef {object} Settings
  * @property {string} device
+ * @property {string} model
  * @property {string} language
  * @property {string} hotwords as they were typed
  * @property {number} size of the text, 1 is normal
@@ -18,6 +19,7 @@ const KEY_NAME = "captions-key";
 /** @type {Settings} */
 const DEFAULTS = Object.freeze({
   device: "",
+  model: "",
   language: "",
   hotwords: "",
   size: 1,
@@ -28,7 +30,7 @@ const DEFAULTS = Object.freeze({
 });
 
 /**
- * What was kept, then what the address says: `?language=en&hotwords=…&size=1.5#key=…`.
+ * What was kept, then what the address says: `?model=mms&language=en&hotwords=…&size=1.5#key=…`.
  * @param {Location | URL} address
  * @returns {Settings}
  */
@@ -36,7 +38,12 @@ export function loadSettings(address) {
   const query = new URLSearchParams(address.search);
   const fragment = new URLSearchParams(address.hash.slice(1));
   const kept = { ...stored(localStorage, NAME), key: stored(sessionStorage, KEY_NAME).key };
-  const named = { language: query.get("language"), hotwords: query.get("hotwords"), key: fragment.get("key") };
+  const named = {
+    model: query.get("model"),
+    language: query.get("language"),
+    hotwords: query.get("hotwords"),
+    key: fragment.get("key"),
+  };
   const size = Number(query.get("size"));
   return checked({ ...kept, ...present(named), ...(size > 0 ? { size: Math.min(4, size) } : {}) });
 }

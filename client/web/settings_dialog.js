@@ -12,6 +12,8 @@ export class SettingsDialog {
   #form;
   #settings;
   #changed;
+  /** @type {readonly {name: string, languages: readonly string[]}[]} */
+  #models = [];
 
   /**
    * @param {Settings} settings
@@ -23,13 +25,14 @@ export class SettingsDialog {
     this.#form = /** @type {HTMLFormElement} */ (this.#dialog.querySelector("form"));
     this.#fill();
     this.#form.addEventListener("change", () => this.#read());
+    this.#field("model").addEventListener("change", () => this.#listLanguages());
     element("open-settings", HTMLButtonElement).addEventListener("click", () => this.open());
     this.#dialog.addEventListener("click", (event) => {
       if (event.target === this.#dialog) this.#dialog.close();
     });
     navigator.mediaDevices?.addEventListener("devicechange", () => this.listMicrophones());
     this.listMicrophones();
-    this.listLanguages([]);
+    this.listModels([]);
   }
 
   get isOpen() {
@@ -56,10 +59,26 @@ export class SettingsDialog {
   }
 
   /**
-   * The languages to choose from.
-   * @param {readonly string[]} languages codes, as the server gives them
+   * The models to choose from, where there are several, and the languages of the chosen one, or of all.
+   * @param {readonly {name: string, languages: readonly string[]}[]} models as the server gives them
    */
-  listLanguages(languages) {
+  listModels(models) {
+    this.#models = models;
+    const select = /** @type {HTMLSelectElement} */ (this.#field("model"));
+    const chosen = this.#settings.model;
+    const names = models.map(({ name }) => name);
+    const shown = chosen && !models.length ? [chosen] : names;
+    element("model-choice", HTMLElement).hidden = models.length < 2;
+    const [usual] = select.options;
+    select.replaceChildren(usual, ...shown.map((name) => new Option(name, name)));
+    select.value = shown.includes(chosen) ? chosen : "";
+    this.#listLanguages();
+  }
+
+  #listLanguages() {
+    const chosenModel = this.#field("model").value;
+    const offered = this.#models.filter(({ name }) => !chosenModel || name === chosenModel);
+    const languages = [...new Set(offered.flatMap((model) => model.languages))];
     const select = /** @type {HTMLSelectElement} */ (this.#field("language"));
     const [usual] = select.options;
     const chosen = this.#settings.language;
@@ -82,6 +101,7 @@ export class SettingsDialog {
     this.#settings = {
       ...this.#settings,
       device: value("device"),
+      model: value("model"),
       language: value("language"),
       hotwords: value("hotwords"),
       key: value("key"),

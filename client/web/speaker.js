@@ -75,8 +75,8 @@ export class Speaker extends Page {
 
   /** Listen to what was chosen, or to a file. */
   async start(/** @type {File | null} */ file = null) {
-    const { key, language, hotwords } = this.settings;
-    const options = { base: BASE, key, language, hotwords: parsedHotwords(hotwords), open: () => this.#open(file) };
+    const { key, model, language, hotwords } = this.settings;
+    const options = { base: BASE, key, model, language, hotwords: parsedHotwords(hotwords), open: () => this.#open(file) };
     const recording = new Recording(options, this.#listener());
     this.#recording = recording;
     this.controls.hideNotice();
@@ -251,7 +251,8 @@ export class Speaker extends Page {
 
   async #listLanguages() {
     try {
-      this.dialog.listLanguages((await info(BASE)).languages);
+      const { model, languages, models } = await info(BASE);
+      this.dialog.listModels(models ?? [{ name: model, languages }]);
     } catch (error) {
       console.info("the languages are listed later:", String(error));
     }

@@ -14,14 +14,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
+from streaming_asr.errors import OptionError
 from streaming_asr.protocol import PATH
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.connection.endpoints import http_route, websocket_route
 from streaming_asr_server.connection.serving import caller, check_origin, refusal_response, serve_native
 from streaming_asr_server.connection.unknown import unknown_routes
 from streaming_asr_server.metrics import CONTENT_TYPE
+from streaming_asr_server.models.model import Model
 from streaming_asr_server.pages import pages
 from streaming_asr_server.protocols.routes import Protocols, denial_for
+from streaming_asr_server.running import reloading_on_hangup
 from streaming_asr_server.service import Service
 
 
@@ -36,7 +39,8 @@ def create_application(service: Service, *, web: Path | None = None) -> Starlett
         service.start()
         try:
             async with protocols.running():
-                yield
+                with reloading_on_hangup(service):
+                    yield
         finally:
             await service.stop()
 
@@ -44,6 +48,7 @@ def create_application(service: Service, *, web: Path | None = None) -> Starlett
     routes: list[BaseRoute] = [
         websocket_route(PATH, partial(serve_native, service)),
         http_route("/v1/tokens", partial(issue_token, service), "POST"),
+        http_route("/v1/models/{name:path}/reload", partial(reload_model, service), "POST"),
         http_route("/healthz", health),
         http_route("/readyz", partial(readiness, service)),
         http_route("/v1/info", partial(show_info, service)),
@@ -76,6 +81,35 @@ async def issue_token(service: Service, request: Request) -> Response:
         return refusal_response(refusal)
     body = {"token": token, "expires_in": service.tokens.lifetime}
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+async def reload_model(service: Service, request: Request) -> Response:
+    """`POST /v1/models/NAME/reload`: load a model anew, for the owner of a key that may."""
+    try:
+        check_origin(service, request)
+        principal = await caller(service, request, tokens=False)
+        if not principal.reload:
+            raise Refusal(403, "forbidden", "this takes a key with reload = true; else send the server SIGHUP")
+        service.check_loaded()
+        model = await _reloaded(service, request.path_params["name"])
+    except Refusal as refusal:
+        service.metrics.refused.labels(refusal.code).inc()
+        return refusal_response(refusal)
+    return JSONResponse({"model": model.name, "state": model.state})
+
+
+async def _reloaded(service: Service, name: str) -> Model:
+    """Raises Refusal."""
+    try:
+        model = service.models.find(name)
+    except OptionError as error:
+        raise Refusal(404, "not_found", str(error)) from error
+    try:
+        await model.reload()
+    except Exception as error:
+        message = f"the model {model.name!r} cannot be loaded and goes on as it was; the server's log says why"
+        raise Refusal(500, "reload_failed", message) from error
+    return model
 
 
 async def health(request: Request) -> Response:

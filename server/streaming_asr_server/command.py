@@ -143,6 +143,7 @@ def create_key(
     name: Annotated[str, typer.Argument(help="Whose key it is.")],
     streams: Annotated[int | None, typer.Option(help="Most streams at once.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Most minutes of audio per day.")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="It may load models anew.")] = False,
 ) -> None:
     """Make an API key: shown once, here; what stands in the key file is its hash.
 
@@ -155,7 +156,7 @@ def create_key(
         f"{limit} = {value}" for limit, value in (("streams", streams), ("minutes", minutes)) if value is not None
     ]
     typer.echo(f'# key: {key}\n[[keys]]\nname = {_quoted(name)}\nsha256 = "{hash_key(key)}"')
-    for line in limits:
+    for line in [*limits, *(["reload = true"] if reload else [])]:
         typer.echo(line)
 
 

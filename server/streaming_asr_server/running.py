@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
 import socket
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -152,6 +155,21 @@ def uvicorn_config(application: Starlette, settings: Settings) -> uvicorn.Config
         access_log=False,
         server_header=False,
     )
+
+
+@contextmanager
+def reloading_on_hangup(service: Service) -> Iterator[None]:
+    """SIGHUP loads those models anew whose files have changed, where there is such a signal and it comes here."""
+    number = getattr(signal, "SIGHUP", None)
+    loop = asyncio.get_running_loop()
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop.add_signal_handler(number, service.reload_changed)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)
 
 
 def run(application: Starlette, service: Service, settings: Settings) -> None:

@@ -92,6 +92,7 @@ class Service:
     """Those that are there, loaded or not."""
     _sessions: SessionRegistry | None = None
     _starting: asyncio.Task[None] | None = None
+    _reloading: set[asyncio.Task[None]] = field(default_factory=set)
     _bookkeeper: Bookkeeper = field(init=False)
 
     def __post_init__(self) -> None:
@@ -173,6 +174,12 @@ class Service:
         assert self._starting is not None, "ready() before start()"
         await asyncio.shield(self._starting)
 
+    def reload_changed(self) -> None:
+        """Begin to load those models anew whose files have changed; called by a signal, on the event loop."""
+        task = asyncio.create_task(self.models.reload_changed(), name="reload")
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
     def drain(self) -> None:
         """Take no new streams."""
         self.admission.readiness = Readiness.DRAINING
@@ -211,6 +218,9 @@ class Service:
         if self._sessions is not None:
             await self._sessions.close()
         await self._bookkeeper.stop()
+        for task in self._reloading:
+            task.cancel()
+        await asyncio.gather(*self._reloading, return_exceptions=True)
         await self.models.close()
 
     async def _prepare(self) -> None:

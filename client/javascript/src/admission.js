@@ -30,9 +30,9 @@ export async function freshToken(base, key) {
 }
 
 /**
- * What the server recognizes.
+ * What the server recognizes: its models, the first of which is that of streams that name none.
  * @param {string | URL} url
- * @returns {Promise<{model: string, languages: string[]}>}
+ * @returns {Promise<{model: string, languages: string[], models?: {name: string, languages: string[]}[]}>}
  */
 export async function info(url) {
   const response = await asked(new URL("v1/info", baseOf(url)), {});

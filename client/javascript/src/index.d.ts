@@ -138,6 +138,8 @@ export interface StreamOptions {
   source?: LiveAudio | (AsyncIterable<Samples> & { sampleRate?: number });
   /** Samples per second, 8000 to 192000; the source's, if that says it. */
   sampleRate?: number;
+  /** One of the server's models by its name; without it, the first one that has the language. */
+  model?: string;
   language?: string;
   /** Words to listen for, with their weights; 10 is usual. */
   hotwords?: Record<string, number>;
@@ -272,6 +274,7 @@ export interface ViewState {
   epoch: string;
   live: boolean;
   /** What is spoken, if the server knows. */
+  model?: string | null;
   language: string | null;
 }
 
@@ -280,8 +283,10 @@ export type ViewFinal = Pick<Final, "text" | "start" | "end" | "formatted"> & { 
 export type ViewPartial = Pick<Partial, "committed" | "tail" | "joined" | "start" | "end" | "formatted"> & { type: "partial" };
 export type ViewEvent = ViewState | ViewPartial | ViewFinal | { type: "speech_ended" };
 
-/** The model's name, and the codes of the languages that a stream may ask for. */
-export function info(url: string | URL): Promise<{ model: string; languages: string[] }>;
+/** The server's models with the codes of their languages; the first is that of streams that name none. */
+export function info(
+  url: string | URL,
+): Promise<{ model: string; languages: string[]; models?: { name: string; languages: string[] }[] }>;
 
 export function newSecret(): string;
 export function share(url: string | URL, options: ShareOptions): Promise<{ view: string; watching: number }>;

@@ -23,6 +23,7 @@ const FIRST_PATIENCE_SECONDS = 8;
 
 /** Names on the wire of what goes into `start`. */
 const START_FIELDS = Object.freeze({
+  model: "model",
   language: "language",
   hotwords: "hotwords",
   endpoint: "endpoint",

@@ -25,11 +25,15 @@ _KEY_HEADERS: Final = ("x-api-key", "api-key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who a key belongs to, with its limits; None is no limit. `minutes` of audio count per day (UTC)."""
+    """Who a key belongs to, with its limits; None is no limit. `minutes` of audio count per day (UTC).
+
+    `reload`: whether it may load models anew.
+    """
 
     name: str
     streams: int | None = None
     minutes: float | None = None
+    reload: bool = False
 
 
 ANYONE: Final = Principal(name="anyone")
@@ -82,11 +86,13 @@ class ApiKeys:
 def _principal(entry: Any, path: Path) -> tuple[str, Principal]:
     match entry:
         case {"name": str(name), "sha256": str(digest)} if len(digest) == 64:
-            streams, minutes = entry.get("streams"), entry.get("minutes")
-            if isinstance(streams, int | None) and isinstance(minutes, int | float | None):
-                return digest.lower(), Principal(name=name, streams=streams, minutes=minutes)
+            streams, minutes, reload = entry.get("streams"), entry.get("minutes"), entry.get("reload", False)
+            limits = isinstance(streams, int | None) and isinstance(minutes, int | float | None)
+            if limits and isinstance(reload, bool):
+                return digest.lower(), Principal(name=name, streams=streams, minutes=minutes, reload=reload)
     raise OptionError(
-        f"{path}: a key needs a name, sha256 (64 hex digits), and numbers in streams and minutes: {entry}"
+        f"{path}: a key needs a name, sha256 (64 hex digits), numbers in streams and minutes, and true or false in "
+        f"reload: {entry}"
     )
 
 
