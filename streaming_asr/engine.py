@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final, Protocol, TypeAlias
 
 from streaming_asr.errors import StreamClosedError
@@ -50,6 +51,10 @@ class _Job:
     work: Work
     answer: Future[list[Event]] = field(default_factory=Future)
     started: bool = False
+
+
+_Due: TypeAlias = tuple[_Job, Sequence[EncoderStream]]
+"""A job with the encoder streams of its session that have a chunk due."""
 
 
 class Engine:
@@ -105,8 +110,7 @@ class Engine:
         job.started = True
         try:
             job.work(job.session)
-            stream = job.session.advance()
-            if stream is None:
+            if not job.session.advance():
                 job.answer.set_result(job.session.events())
             else:
                 job.answer.set_running_or_notify_cancel()
@@ -137,9 +141,15 @@ class Engine:
 
     def _run(self) -> None:
         while jobs := self._wait():
-            due = [(job, stream) for job in jobs if (stream := self._advance(job)) is not None]
+            due = [(job, streams) for job in jobs if (streams := self._advance(job))]
             if due:
-                self._step(due[: self._maximum_batch])
+                self._step(self._fitting(due))
+
+    def _fitting(self, due: list[_Due]) -> list[_Due]:
+        """Those that fit in one batch; the first in any case."""
+        sizes = accumulate(len(streams) for _, streams in due)
+        fitting = sum(size <= self._maximum_batch for size in sizes)
+        return due[: max(1, fitting)]
 
     def _wait(self) -> list[_Job]:
         """The first job of every session, those that were stepped longest ago first; none when the engine ends."""
@@ -148,44 +158,45 @@ class Engine:
                 self._changed.wait()
             return [jobs[0] for jobs in self._jobs.values()]
 
-    def _advance(self, job: _Job) -> EncoderStream | None:
-        """Drive a job up to its next chunk; None when it is done, failed or dropped."""
+    def _advance(self, job: _Job) -> Sequence[EncoderStream]:
+        """Drive a job up to its next chunks; none when it is done, failed or dropped."""
         try:
             if not job.started:
                 if not job.answer.set_running_or_notify_cancel():
                     self._leave(job)
-                    return None
+                    return ()
                 job.started = True
                 job.work(job.session)
-            stream = job.session.advance()
+            streams = job.session.advance()
         except Exception as error:  # noqa: BLE001 - the fault of one stream must not end the others: it is its caller's
             self._fail(job, error)
-            return None
-        if stream is None:
+            return ()
+        if not streams:
             # Asked for first: behind the last job, a session may be touched by another thread at once.
             events = job.session.events()
             self._leave(job)
             job.answer.set_result(events)
-        return stream
+        return streams
 
-    def _step(self, due: Sequence[tuple[_Job, EncoderStream]]) -> None:
-        """One chunk for each in one batch; if that fails, every session is brought as far on its own."""
+    def _step(self, due: Sequence[_Due]) -> None:
+        """One chunk for each stream in one batch; if that fails, every session is brought as far on its own."""
+        batch = [stream for _, streams in due for stream in streams]
         try:
-            chunks = self._encoder.step([stream for _, stream in due])
+            chunks = iter(self._encoder.step(batch))
         except Exception as error:  # noqa: BLE001 - told to those streams that fail alone too
-            logger.warning("a step of %d streams failed and is replayed: %s", len(due), error)
+            logger.warning("a step of %d streams failed and is replayed: %s", len(batch), error)
             self._count(faults=1)
-            for job, stream in due:
-                self._recover(job, stream.frames, error)
+            for job, streams in due:
+                self._recover(job, streams[0].frames, error)
             return
-        self._count(steps=1, chunks=len(due), largest=len(due))
-        for (job, _), chunk in zip(due, chunks, strict=True):
-            self._take(job, chunk)
+        self._count(steps=1, chunks=len(batch), largest=len(batch))
+        for job, streams in due:
+            self._take(job, [next(chunks) for _ in streams])
         self._rotate(job.session for job, _ in due)
 
-    def _take(self, job: _Job, chunk: Chunk) -> None:
+    def _take(self, job: _Job, chunks: Sequence[Chunk]) -> None:
         try:
-            job.session.take(chunk)
+            job.session.take(chunks)
         except Exception as error:  # noqa: BLE001 - as in _advance
             self._fail(job, error)
 
@@ -197,10 +208,10 @@ class Engine:
         for _ in range(_REPLAYS):
             try:
                 job.session.replay()
-                replayed = stream = job.session.advance()
-                while stream is not None and stream is replayed and stream.frames <= reached:
-                    job.session.take(self._encoder.step([stream])[0])
-                    stream = job.session.advance()
+                replayed = streams = job.session.advance()
+                while streams and streams[0] in replayed and streams[0].frames <= reached:
+                    job.session.take(self._encoder.step(streams))
+                    streams = job.session.advance()
                 return
             except Exception as fault:  # noqa: BLE001 - as in _advance
                 error = fault

@@ -59,6 +59,17 @@ class Formatted:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectedLanguage:
+    """The language that an utterance was found to be in, of those that it was decoded in; see `detection`.
+
+    `code` is a BCP 47 tag, `confidence` in [0, 1].
+    """
+
+    code: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Alternative:
     """One entry of the n-best list; `score` is a natural logarithm, comparable within one final only."""
 
@@ -81,7 +92,7 @@ class Partial:
     """The utterance so far: `committed` never changes again, `tail` may; `words` are the words of both.
 
     `formatted` is the same with marks, capitals and figures, if a text model is there. `joined`: the tail follows
-    without a space, as in scripts that have none.
+    without a space, as in scripts that have none. `language` is told where the stream leaves it open.
     """
 
     utterance: int
@@ -93,6 +104,7 @@ class Partial:
     lag: float
     formatted: Formatted | None = None
     joined: bool = False
+    language: DetectedLanguage | None = None
 
     @property
     def text(self) -> str:
@@ -111,7 +123,7 @@ class Final:
 
     `confidence` is the mean of the words' confidences; `alternatives` are best first, the first is this final itself.
     `formatted` is the same with marks, capitals and figures, if a text model is there; it begins with everything that
-    was committed of it.
+    was committed of it. `language` is told where the stream leaves it open.
     """
 
     utterance: int
@@ -124,6 +136,7 @@ class Final:
     reason: EndReason
     lag: float
     formatted: Formatted | None = None
+    language: DetectedLanguage | None = None
 
     @property
     def readable(self) -> Formatted:

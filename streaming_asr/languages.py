@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 from streaming_asr.checkpoints.checkpoint import Checkpoint, fetch_language_model, read_language
@@ -19,6 +19,9 @@ from streaming_asr.model import Encoder, LanguageLayers
 from streaming_asr.text import TextModel, load_text_model
 
 logger = logging.getLogger(__name__)
+
+AUTO: Final = "auto"
+"""In place of a language: it is found out for each utterance."""
 
 _SHOWN = 12
 
@@ -173,6 +176,12 @@ class Languages:
         if code is None or code == self.default.code:
             return self.default
         return self._find(code) or self._find_or_load(code)
+
+    def loaded(self, most: int) -> tuple[Language, ...]:
+        """Those that are in memory: the default, then the most recently used, so many at most."""
+        with self._table:
+            recent = list(reversed(self._held.values()))
+        return (self.default, *recent)[:most]
 
     def _code(self, asked: str | None) -> str | None:
         if asked is None:

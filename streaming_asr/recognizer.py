@@ -14,11 +14,13 @@ from streaming_asr.audio.input import AudioInput
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.audio.sources import Source
 from streaming_asr.checkpoints.checkpoint import read_checkpoint
+from streaming_asr.checkpoints.tags import language_tag
 from streaming_asr.decoding import Hotwords
+from streaming_asr.detection import MAXIMUM_CANDIDATES, Decoding
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.engine import Engine, Work
 from streaming_asr.events import Event
-from streaming_asr.languages import Language, LanguageLoader, Languages
+from streaming_asr.languages import AUTO, Language, LanguageLoader, Languages
 from streaming_asr.latency import OFFLINE_MODEL_LATENCY, Latency
 from streaming_asr.model import Encoder, EncoderStream
 from streaming_asr.recognition import recognize, transcribe
@@ -170,7 +172,9 @@ class Recognizer:
         Args:
             sample_rate: of what will be pushed, 8000 to 192000 samples per second. It has no default: audio at another
                 rate than declared gives wrong words and no error.
-            language: one of the recognizer's `languages`, loaded if it is not yet; None is its `language`.
+            language: one of the recognizer's `languages`, loaded if it is not yet; None is its `language`. "auto" finds
+                it out for each utterance, among those that are loaded, 8 at most: its first seconds are decoded in all
+                of them, without partials, then it goes on in the best one, which partials and finals tell.
             encoding: how bytes that are pushed are to be read; None if only arrays will be pushed.
             channels: interleaved channels.
             channel: the one channel to recognize, from 0; None for the mean of all.
@@ -196,7 +200,7 @@ class Recognizer:
             OptionError: an option has a value that cannot work, or the recognizer does not have the language.
             CheckpointError: the files of the language are missing or broken.
         """
-        spoken = self.languages.get(language)
+        spoken = self.languages.loaded(MAXIMUM_CANDIDATES) if language == AUTO else (self.languages.get(language),)
         audio = AudioInput(encoding=encoding, sample_rate=sample_rate, channels=channels, channel=channel)
         options = SessionOptions(
             gate=gate or GateOptions(),
@@ -207,20 +211,21 @@ class Recognizer:
             alternatives=alternatives,
             minimum_evidence=self.minimum_evidence if minimum_evidence is None else minimum_evidence,
         )
-        searches = SearchFactory(spoken.alphabet, beam_width, spoken.language_model, hotwords)
-        formatter = _formatter(spoken, formatted, hotwords)
+        searches = [SearchFactory(one.alphabet, beam_width, one.language_model, hotwords) for one in spoken]
+        formatters = [_formatter(one, formatted, hotwords) for one in spoken]
+        decodings = [
+            Decoding(_tag(one.code), self._encoder_streams(one, latency), search.open, one.special, formatter)
+            for one, search, formatter in zip(spoken, searches, formatters, strict=True)
+        ]
         session = Session(
             options,
             hop=self.encoder.hop,
-            open_encoder=self._encoder_streams(spoken, latency),
-            open_search=searches.open,
-            special=spoken.special,
-            formatter=formatter,
+            decodings=decodings,
             formatted=formatted is not False,
             first_sample=first_sample,
             first_utterance=first_utterance,
         )
-        return Stream(self.engine, session, audio, searches, formatter)
+        return Stream(self.engine, session, audio, searches, formatters)
 
     def _encoder_streams(self, language: Language, latency: Latency | None) -> Callable[[], EncoderStream]:
         context = (latency or Latency()).over(self.latency).context(self.encoder.hop)
@@ -269,13 +274,18 @@ class Stream:
     """
 
     def __init__(
-        self, engine: Engine, session: Session, audio: AudioInput, searches: SearchFactory, formatter: Formatter | None
+        self,
+        engine: Engine,
+        session: Session,
+        audio: AudioInput,
+        searches: Sequence[SearchFactory],
+        formatters: Sequence[Formatter | None],
     ) -> None:
         self._engine = engine
         self._session = session
         self._audio = audio
         self._searches = searches
-        self._formatter = formatter
+        self._formatters = formatters
 
     def push(self, piece: PcmPiece) -> list[Event]:
         """Push one piece of audio: float32 or int16, shape (samples,) or (samples, channels), or bytes.
@@ -318,17 +328,22 @@ class Stream:
 
     @property
     def hotwords(self) -> Hotwords:
-        """The hotwords in force: which were taken, and which cannot be spelled in the model's alphabet."""
-        return self._searches.hotwords
+        """The hotwords in force: which were taken, and which cannot be spelled in the model's alphabet.
+
+        Where the language is "auto", in the alphabet that spells most of them.
+        """
+        return min((one.hotwords for one in self._searches), key=lambda hotwords: len(hotwords.unspellable))
 
     def set_hotwords(self, hotwords: HotwordList | None) -> Hotwords:
         """Change the hotwords, from here on in the audio; says which were taken and which cannot be spelled."""
-        change = self._searches.change(hotwords)
+        changes = [one.change(hotwords) for one in self._searches]
 
         def work(session: Session) -> None:
-            change(session)
-            if self._formatter is not None:
-                self._formatter.spellings = spellings(hotwords or ())
+            for change in changes:
+                change(session)
+            for formatter in self._formatters:
+                if formatter is not None:
+                    formatter.spellings = spellings(hotwords or ())
 
         self._submit(work).result()
         return self.hotwords
@@ -344,6 +359,11 @@ class Stream:
 
     def _submit(self, work: Work) -> Future[list[Event]]:
         return self._engine.submit(self._session, work)
+
+
+def _tag(code: str | None) -> str | None:
+    """A code as a BCP 47 tag, as clients read it."""
+    return None if code is None else language_tag(code) or code
 
 
 def _formatter(language: Language, formatted: FormatOptions | bool, hotwords: HotwordList | None) -> Formatter | None:

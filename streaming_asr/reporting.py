@@ -14,6 +14,7 @@ from streaming_asr import events
 from streaming_asr.audio.samples import milliseconds_to_samples, seconds
 from streaming_asr.events import (
     Alternative,
+    DetectedLanguage,
     EndReason,
     Event,
     Formatted,
@@ -68,8 +69,11 @@ class Reporter:
         self._interval = milliseconds_to_samples(partial_interval_ms)
         self._minimum_evidence = minimum_evidence
         self._number = first_utterance
-        self._formatter = formatter
+        self.formatter = formatter
+        """Sets marks, capitals and figures; another one where the language changes."""
         self._formatted = formatted
+        self.language: DetectedLanguage | None = None
+        """The language that the utterance was found to be in."""
         self._announced = False
         self._ending = False
         self._shown = _NOTHING_SHOWN
@@ -103,7 +107,7 @@ class Reporter:
             start, end = words[0].start, words[-1].end
             formatted = self._format(words, hypothesis.committed)
             lag, joined = self._lag(utterance), hypothesis.joined
-            self._events.append(Partial(self._number, *texts, words, start, end, lag, formatted, joined))
+            self._events.append(Partial(self._number, *texts, words, start, end, lag, formatted, joined, self.language))
             self._shown = _Shown(texts, utterance.decoded)
 
     def turn_ending(self, utterance: Utterance, position: int, completeness: float) -> None:
@@ -142,9 +146,10 @@ class Reporter:
         if credible:
             self.speech_started(utterance, alternatives[0].words[0].start)
             final = _final(self._number, reason, tuple(alternatives), self._lag(utterance))
-            if self._formatter is not None:
+            final = replace(final, language=self.language)
+            if self.formatter is not None:
                 silence = max(silence, utterance.time(utterance.decoded) - final.end)
-                formatted = self._formatter.finish(final.words, silence)
+                formatted = self.formatter.finish(final.words, silence)
                 final = replace(final, formatted=formatted) if self._formatted else final
             self._events.append(final)
         if self._announced:
@@ -155,7 +160,7 @@ class Reporter:
 
     def _format(self, words: Sequence[Word], committed: int) -> Formatted | None:
         """The words of an utterance that goes on, of which so many stand, for those who read."""
-        return self._formatter.show(words, committed) if self._formatter and self._formatted else None
+        return self.formatter.show(words, committed) if self.formatter and self._formatted else None
 
     def _credible(self, words: Sequence[Word], speech: bool, minimum: float) -> bool:
         """Whether words may be reported: there is speech and evidence enough, or some of them were reported before."""

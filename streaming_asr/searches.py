@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from weakref import WeakSet
 
 from streaming_asr.decoding import Alphabet, BeamSearch, GreedySearch, Hotwords, LanguageModel, Search
 from streaming_asr.engine import Work
@@ -29,9 +30,15 @@ class SearchFactory:
         self._beam_width = beam_width
         self._language_model = language_model
         self.hotwords = Hotwords(hotwords or {}, alphabet)
+        self._opened: WeakSet[Search] = WeakSet()
 
     def open(self) -> Search:
         """A fresh search."""
+        search = self._open()
+        self._opened.add(search)
+        return search
+
+    def _open(self) -> Search:
         if self._beam_width == 1:
             return GreedySearch(self._alphabet)
         return BeamSearch(
@@ -47,7 +54,7 @@ class SearchFactory:
 
         def work(session: Session) -> None:
             self.hotwords = changed
-            if session.search is not None:
-                session.search.set_hotwords(changed)
+            for search in self._opened:
+                search.set_hotwords(changed)
 
         return work

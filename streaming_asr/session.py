@@ -11,7 +11,7 @@ connection) is therefore one and the same thing: open at a position and feed fro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
@@ -21,7 +21,8 @@ from streaming_asr.audio.detectors import SpeechDetector
 from streaming_asr.audio.gate import Closed, Gate, GateEvent, GateOptions, Opened
 from streaming_asr.audio.ring_buffer import RingBuffer
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples, seconds
-from streaming_asr.decoding import BeamWord, Search
+from streaming_asr.decoding import BeamWord
+from streaming_asr.detection import DETECTION_MS, Candidate, Decoding, decide
 from streaming_asr.endpointing import Endpoint, Endpointer, EndpointOptions
 from streaming_asr.errors import OptionError, StreamClosedError
 from streaming_asr.events import Alternative, EndReason, Event
@@ -89,10 +90,7 @@ class Session:
     Args:
         options: this stream's own.
         hop: samples per encoder frame.
-        open_encoder: makes a fresh encoder stream.
-        open_search: makes a fresh search, with the hotwords that hold at that moment.
-        special: columns of the vocabulary that are never text.
-        formatter: formats the words for those who read, and knows by their sense when a turn ends; None does neither.
+        decodings: the languages that every utterance may be in. Of several, the best one is found out for each.
         formatted: whether events have the formatted words.
         detector: judges the gate's frames; None makes the one that the options describe.
         first_sample: position on the audio clock of the first sample that will come.
@@ -104,10 +102,7 @@ class Session:
         options: SessionOptions,
         *,
         hop: int,
-        open_encoder: Callable[[], EncoderStream],
-        open_search: Callable[[], Search],
-        special: Sequence[int] = (),
-        formatter: Formatter | None = None,
+        decodings: Sequence[Decoding],
         formatted: bool = True,
         detector: SpeechDetector | None = None,
         first_sample: int = 0,
@@ -115,13 +110,12 @@ class Session:
     ) -> None:
         self.options = options
         self._hop = hop
-        self._open_encoder = open_encoder
-        self._open_search = open_search
-        self._special = special
+        self._decodings = tuple(decodings)
+        self._decoding = self._decodings[0]
+        self._candidates: Sequence[Candidate] = ()
         self._frame_ms = hop * 1000 / SAMPLE_RATE
         self._endpointer = Endpointer(options.endpoint, frame_ms=self._frame_ms)
-        self._formatter = formatter
-        self._turns = _turns(options.endpoint, formatter)
+        self._turns = self._watch_for(options.endpoint)
         delay = options.agreement_delay_ms
         self._agreement_delay = None if delay is None else round(delay / self._frame_ms)
         self._block = milliseconds_to_samples(options.gate.frame_ms)
@@ -138,7 +132,7 @@ class Session:
             partial_interval_ms=options.partial_interval_ms,
             minimum_evidence=options.minimum_evidence,
             first_utterance=first_utterance,
-            formatter=formatter,
+            formatter=self._decoding.formatter,
             formatted=formatted,
         )
         self._closed = False
@@ -166,14 +160,9 @@ class Session:
     def set_endpoint(self, endpoint: EndpointOptions) -> None:
         """Change the endpoint rules from here on, for the utterance under way too."""
         self.options = replace(self.options, endpoint=endpoint)
-        self._turns = _turns(endpoint, self._formatter)
+        self._turns = self._watch_for(endpoint)
         self._endpointer = Endpointer(endpoint, frame_ms=self._frame_ms)
         self._gate.set_hangover(self.options.hangover_ms)
-
-    @property
-    def search(self) -> Search | None:
-        """The search of the utterance under way, to change its hotwords."""
-        return self._utterance.stabilizer.search if self._utterance else None
 
     @property
     def acknowledged(self) -> int:
@@ -187,22 +176,31 @@ class Session:
 
     # What the driver of the model does.
 
-    def advance(self) -> EncoderStream | None:
-        """Go on until the model is needed; returns the encoder stream that is due, or None when all input is used."""
+    def advance(self) -> Sequence[EncoderStream]:
+        """Go on until the model is needed; returns the encoder streams that are due, none when all input is used.
+
+        There is more than one where the language of the utterance is not yet known.
+        """
         while True:
+            due = [utterance.stream for utterance in self._utterances if utterance.stream.due]
+            if due:
+                return due
+            self._decide()
             utterance = self._utterance
-            if utterance is not None and utterance.stream.due:
-                return utterance.stream
             if utterance is not None and utterance.closing is not None:
                 self._conclude(utterance, utterance.closing)
             elif not self._next():
-                return None
+                return ()
 
-    def take(self, chunk: Chunk) -> None:
-        """Decode the chunk that the encoder stream named by `advance` has given."""
+    def take(self, chunks: Sequence[Chunk]) -> None:
+        """Decode the chunks that the encoder streams named by `advance` have given."""
+        for each, chunk in zip(self._utterances, chunks, strict=True):
+            each.take(chunk)
+        self._decide()
+        if self._candidates:
+            return
         utterance = self._utterance
         assert utterance is not None, "a chunk came without an utterance"
-        utterance.take(chunk)
         self._reporter.step(utterance, speech=self._speech_in(utterance))
         if utterance.closing is not None and not utterance.stream.due:
             return
@@ -220,8 +218,11 @@ class Session:
         What was committed stands. Raises OverwrittenError if its beginning is no longer in the ring buffer.
         """
         lost = self._utterance
-        if lost is not None:
-            self._open(lost.start, stop=lost.fed, closing=lost.closing, held=lost.stabilizer.committed)
+        if lost is None:
+            return
+        held = () if self._candidates else lost.stabilizer.committed
+        known = None if self._candidates else self._decoding
+        self._open(lost.start, stop=lost.fed, closing=lost.closing, held=held, known=known)
 
     def events(self) -> list[Event]:
         """The events since the last call, in order."""
@@ -256,7 +257,7 @@ class Session:
     def _watch(self, turns: TurnWatch) -> None:
         """After a frame of the gate: tell that the turn ends or goes on, and let the gate wait accordingly."""
         utterance = self._utterance
-        if utterance is None or utterance.closing is not None:
+        if utterance is None or utterance.closing is not None or self._candidates:
             return
         place = {"position": self._gate.position, "silence": self._gate.silence}
         match turns.frame(utterance, size=self._block, **place):
@@ -265,6 +266,11 @@ class Session:
             case "resumed":
                 self._reporter.turn_resumed(utterance, place["position"])
         self._gate.set_hangover(round(turns.required_ms))
+
+    def _watch_for(self, endpoint: EndpointOptions) -> TurnWatch | None:
+        """Follows turns in the language that counts now. Raises OptionError if one of the languages has none."""
+        watches = {decoding: _turns(endpoint, decoding.formatter) for decoding in self._decodings}
+        return watches[self._decoding]
 
     def _adapt(self, utterance: Utterance) -> float | None:
         """After a step: let the gate wait as long as the new words ask; returns that in milliseconds, if it follows."""
@@ -287,34 +293,73 @@ class Session:
             self._feed(self._gate.position)
 
     def _open(
-        self, start: int, *, stop: int, closing: EndReason | None = None, held: Sequence[BeamWord] = ()
+        self,
+        start: int,
+        *,
+        stop: int,
+        closing: EndReason | None = None,
+        held: Sequence[BeamWord] = (),
+        known: Decoding | None = None,
     ) -> Utterance:
-        """Begin to encode at a position, with the audio up to `stop`; with `closing`, that is all of it."""
-        stabilizer = Stabilizer(self._open_search(), agreement_delay=self._agreement_delay, held=held)
+        """Begin to encode at a position, with the audio up to `stop`; with `closing`, that is all of it.
+
+        The utterance is decoded in the language that is `known`, or in all candidates.
+        """
+        decodings = self._decodings if known is None else (known,)
+        opened = [Candidate(decoding, self._utterance_in(decoding, start, held)) for decoding in decodings]
+        self._utterance = opened[0].utterance
+        self._candidates = opened if len(opened) > 1 else ()
+        self._feed(stop)
+        if closing is not None:
+            self._close(closing)
+        return self._utterance
+
+    def _utterance_in(self, decoding: Decoding, start: int, held: Sequence[BeamWord]) -> Utterance:
+        """An utterance that begins at a position, in one language."""
         padding = round(_PADDING / self._hop) * self._hop
-        utterance = self._utterance = Utterance(
+        return Utterance(
             start,
             hop=self._hop,
             lead=padding if start + self._clock_start == 0 else 0,
             clock_start=self._clock_start,
-            special=self._special,
-            stream=self._open_encoder(),
-            stabilizer=stabilizer,
+            special=decoding.special,
+            stream=decoding.open_encoder(),
+            stabilizer=Stabilizer(decoding.open_search(), agreement_delay=self._agreement_delay, held=held),
         )
-        self._feed(stop)
-        if closing is not None:
-            self._close(closing)
-        return utterance
+
+    @property
+    def _utterances(self) -> Sequence[Utterance]:
+        """The utterance under way: in every language that it may be in, or in its own."""
+        if self._candidates:
+            return [candidate.utterance for candidate in self._candidates]
+        return () if self._utterance is None else (self._utterance,)
+
+    def _decide(self) -> None:
+        """Go on in one language, as soon as enough of the utterance is decoded, or all of it."""
+        if not self._candidates:
+            return
+        utterance = self._candidates[0].utterance
+        over = utterance.closing is not None and not utterance.stream.due
+        if not over and utterance.stabilizer.frames * self._frame_ms < DETECTION_MS:
+            return
+        decision = decide(self._candidates, frame_ms=self._frame_ms)
+        self._candidates, self._utterance = (), decision.winner.utterance
+        if self._decoding is not decision.winner.decoding:
+            self._decoding = decision.winner.decoding
+            self._turns = self._watch_for(self.options.endpoint)
+        self._reporter.formatter, self._reporter.language = self._decoding.formatter, decision.detected
 
     def _feed(self, stop: int) -> None:
         """Give the utterance the audio up to a position, if it does not have it yet."""
         if self._utterance is not None and stop > self._utterance.fed:
-            self._utterance.feed(self._ring.read(self._utterance.fed, stop))
+            samples = self._ring.read(self._utterance.fed, stop)
+            for utterance in self._utterances:
+                utterance.feed(samples)
 
     def _close(self, reason: EndReason) -> None:
-        if self._utterance is not None:
-            cut_off = reason in ("finalize", "finish")
-            self._utterance.close(reason, trail=max(0, _PADDING - self._gate.silence) if cut_off else 0)
+        cut_off = reason in ("finalize", "finish")
+        for utterance in self._utterances:
+            utterance.close(reason, trail=max(0, _PADDING - self._gate.silence) if cut_off else 0)
 
     # From words to events.
 

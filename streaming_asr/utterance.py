@@ -53,6 +53,7 @@ class Utterance:
         self.closing: EndReason | None = None
         self.hypothesis = Hypothesis(stabilizer.committed, len(stabilizer.committed))
         self._lookahead = 0
+        self._log_probability = 0.0
         self._pad(lead)
 
     @property
@@ -65,6 +66,11 @@ class Utterance:
     def seen(self) -> int:
         """Absolute position up to which the hypothesis has seen the audio, the lookahead included."""
         return self.position(self.stabilizer.frames + self._lookahead)
+
+    @property
+    def certainty(self) -> float:
+        """The mean log-probability of the best label, blank included, over all frames that were decoded."""
+        return self._log_probability / max(1, self.stabilizer.frames)
 
     def feed(self, samples: Samples) -> None:
         """Take in the samples that follow `fed`."""
@@ -81,7 +87,9 @@ class Utterance:
     def take(self, chunk: Chunk) -> Hypothesis:
         """Decode what one encoder step gave."""
         self._lookahead = len(chunk.lookahead)
-        self.hypothesis = self.stabilizer.push(self._log_probs(chunk.logits), self._log_probs(chunk.lookahead))
+        log_probs = self._log_probs(chunk.logits)
+        self._log_probability += float(log_probs.max(axis=1, initial=-np.inf).sum())
+        self.hypothesis = self.stabilizer.push(log_probs, self._log_probs(chunk.lookahead))
         return self.hypothesis
 
     def position(self, frame: int) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from streaming_asr.audio.samples import Samples
 from streaming_asr.decoding import Alphabet, GreedySearch
+from streaming_asr.detection import Decoding
 from streaming_asr.engine import Engine, Work
 from streaming_asr.errors import StreamClosedError
 from streaming_asr.events import Event, Final
@@ -38,8 +39,7 @@ def session_of(encoder: ToneEncoder) -> Session:
     return Session(
         SessionOptions(),
         hop=HOP,
-        open_encoder=lambda: encoder.open(CONTEXT),
-        open_search=lambda: GreedySearch(Alphabet(LABELS)),
+        decodings=[Decoding(None, lambda: encoder.open(CONTEXT), lambda: GreedySearch(Alphabet(LABELS)))],
         detector=LoudDetector(),
     )
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from streaming_asr.audio.gate import GateOptions
 from streaming_asr.audio.samples import Samples, seconds
 from streaming_asr.decoding import Alphabet, BeamSearch
+from streaming_asr.detection import Decoding
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError, StreamClosedError
 from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted
@@ -33,8 +34,9 @@ class Line:
         self.session = Session(
             options or SessionOptions(),
             hop=HOP,
-            open_encoder=lambda: self.encoder.open(CONTEXT),
-            open_search=lambda: BeamSearch(Alphabet(LABELS), beam_width=8),
+            decodings=[
+                Decoding(None, lambda: self.encoder.open(CONTEXT), lambda: BeamSearch(Alphabet(LABELS), beam_width=8))
+            ],
             detector=LoudDetector(),
             first_sample=first_sample,
         )
@@ -52,8 +54,8 @@ class Line:
         return self.drive()
 
     def drive(self) -> list[Event]:
-        while (stream := self.session.advance()) is not None:
-            self.session.take(self.encoder.step([stream])[0])
+        while streams := self.session.advance():
+            self.session.take(self.encoder.step(streams))
         return self.session.events()
 
 
@@ -243,9 +245,9 @@ def test_a_fault_is_replayed_without_losing_or_changing_a_word() -> None:
         line = Line()
         line.session.push(audio)
         for _ in range(step):
-            stream = line.session.advance()
-            assert stream is not None
-            line.session.take(line.encoder.step([stream])[0])
+            streams = line.session.advance()
+            assert streams
+            line.session.take(line.encoder.step(streams))
         line.session.replay()
         events = line.drive()
         finals = [event for event in without_lag(events) if isinstance(event, Final)]

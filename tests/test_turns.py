@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from streaming_asr.audio.samples import Samples
 from streaming_asr.decoding import Alphabet, BeamSearch
+from streaming_asr.detection import Decoding
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import OptionError
 from streaming_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed
@@ -43,17 +44,22 @@ def told(
     session = Session(
         SessionOptions(endpoint=endpoint),
         hop=HOP,
-        open_encoder=lambda: encoder.open(Context(chunk=8, lookahead=4)),
-        open_search=lambda: BeamSearch(Alphabet(LABELS), beam_width=8),
-        formatter=Formatter(sense, formatted or FormatOptions(punctuate=False, numbers=False)),
+        decodings=[
+            Decoding(
+                None,
+                lambda: encoder.open(Context(chunk=8, lookahead=4)),
+                lambda: BeamSearch(Alphabet(LABELS), beam_width=8),
+                formatter=Formatter(sense, formatted or FormatOptions(punctuate=False, numbers=False)),
+            )
+        ],
         formatted=formatted is not None,
         detector=LoudDetector(),
     )
     events: list[Event] = []
 
     def drive() -> None:
-        while (stream := session.advance()) is not None:
-            session.take(encoder.step([stream])[0])
+        while streams := session.advance():
+            session.take(encoder.step(streams))
         events.extend(session.events())
 
     for piece in np.split(samples, sorted(cuts)):
@@ -139,8 +145,13 @@ def test_adaptive_turns_need_a_text_model() -> None:
         Session(
             SessionOptions(endpoint=ADAPTIVE),
             hop=HOP,
-            open_encoder=lambda: ToneEncoder().open(Context(chunk=8, lookahead=4)),
-            open_search=lambda: BeamSearch(Alphabet(LABELS), beam_width=8),
+            decodings=[
+                Decoding(
+                    None,
+                    lambda: ToneEncoder().open(Context(chunk=8, lookahead=4)),
+                    lambda: BeamSearch(Alphabet(LABELS), beam_width=8),
+                )
+            ],
             detector=LoudDetector(),
         )
 

@@ -11,6 +11,7 @@ from streaming_asr.audio.encodings import Encoding
 from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.events import (
     Alternative,
+    DetectedLanguage,
     EndReason,
     Final,
     Formatted,
@@ -245,6 +246,7 @@ def _read_partial(fields: Fields) -> Partial:
         lag=fields.number("lag"),
         formatted=_read_formatted(fields),
         joined=fields.boolean("joined", False),
+        language=_read_detected(fields),
     )
 
 
@@ -263,8 +265,16 @@ def _read_final(fields: Fields) -> AcknowledgedFinal:
         reason=fields.choice("reason", EndReason),
         lag=fields.number("lag"),
         formatted=_read_formatted(fields),
+        language=_read_detected(fields),
     )
     return AcknowledgedFinal(final, fields.integer("acknowledged"))
+
+
+def _read_detected(fields: Fields) -> DetectedLanguage | None:
+    if "language" not in fields:
+        return None
+    inner = Fields(fields.take("language"), "language")
+    return DetectedLanguage(inner.text("code"), inner.number("confidence"))
 
 
 def _read_formatted(fields: Fields) -> Formatted | None:

@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from streaming_asr.events import Final, Formatted, Partial, SpeechEnded, SpeechStarted, TurnEnding, TurnResumed, Word
+from streaming_asr.events import (
+    DetectedLanguage,
+    Final,
+    Formatted,
+    Partial,
+    SpeechEnded,
+    SpeechStarted,
+    TurnEnding,
+    TurnResumed,
+    Word,
+)
 from streaming_asr.protocol.messages import (
     Acknowledged,
     AcknowledgedFinal,
@@ -167,6 +177,7 @@ def _partial_fields(partial: Partial) -> dict[str, Any]:
         "end": _exact(partial.end),
         "lag": _exact(partial.lag),
         **_joined_field(partial.joined),
+        **_language_field(partial.language),
         **_words_field(partial.words),
         **_formatted_field(partial.formatted),
     }
@@ -192,6 +203,7 @@ def _final_fields(final: Final) -> dict[str, Any]:
         "confidence": _exact(final.confidence),
         "reason": final.reason,
         "lag": _exact(final.lag),
+        **_language_field(final.language),
         **_words_field(final.words),
         **_formatted_field(final.formatted),
     }
@@ -201,6 +213,12 @@ def _final_fields(final: Final) -> dict[str, Any]:
             for entry in final.alternatives
         ]
     return fields
+
+
+def _language_field(language: DetectedLanguage | None) -> dict[str, Any]:
+    if language is None:
+        return {}
+    return {"language": {"code": language.code, "confidence": _exact(language.confidence)}}
 
 
 def _formatted_field(formatted: Formatted | None) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def test_a_hub_that_does_not_answer_is_named(settings: HubSettings) -> None:
     ],
 )
 def test_a_proxy_that_does_not_work_is_named(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, proxy: str, says: str
+    settings: HubSettings, monkeypatch: pytest.MonkeyPatch, proxy: str, says: str
 ) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "")
@@ -181,13 +181,13 @@ def test_a_proxy_that_does_not_work_is_named(
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:99999", "127.0.0.1:80", "ftp://example.org", "http://"])
-def test_an_address_of_the_hub_that_is_none_is_named(settings: Settings, address: str) -> None:
+def test_an_address_of_the_hub_that_is_none_is_named(settings: HubSettings, address: str) -> None:
     settings.endpoint(address)
     with pytest.raises(CheckpointError, match=f"HF_ENDPOINT is '{address}'; it must be an address like https://"):
         read_checkpoint(NAME)
 
 
-def test_a_redirect_to_a_host_that_does_not_answer_is_named(settings: Settings) -> None:
+def test_a_redirect_to_a_host_that_does_not_answer_is_named(settings: HubSettings) -> None:
     port = unused_port()
     with HubStandIn(redirect=f"http://127.0.0.1:{port}/login") as stand_in:
         settings.endpoint(stand_in.url)

@@ -53,6 +53,8 @@ export interface Partial {
   lag: number;
   /** The tail follows without a space, as in scripts that have none. */
   joined?: boolean;
+  /** Where the stream leaves the language open ("auto"): which was found. */
+  language?: { code: string; confidence: number };
   words?: Word[];
   /** Where the server has a text model for the language. */
   formatted?: Formatted;
@@ -68,6 +70,8 @@ export interface Final {
   reason: EndReason;
   lag: number;
   acknowledged: number;
+  /** Where the stream leaves the language open ("auto"): which was found. */
+  language?: { code: string; confidence: number };
   words?: Word[];
   alternatives?: { text: string; score: number; words?: Word[] }[];
   formatted?: Formatted;

@@ -19,6 +19,7 @@ from streaming_asr.decoding import DEFAULT_WEIGHT
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import CheckpointError, OptionError
 from streaming_asr.events import Event
+from streaming_asr.languages import AUTO
 from streaming_asr.protocol import EndpointRules, Hotwords, Stability, Start, Update
 from streaming_asr.recognizer import Recognizer, Stream
 from streaming_asr.text import FormatOptions
@@ -109,6 +110,8 @@ class ModelRecognition:
 
     async def prepare(self, language: str | None) -> None:
         """Load a language on a thread, if it is not held. Raises OptionError."""
+        if language == AUTO:
+            return  # found out among those that are loaded
         try:
             await asyncio.to_thread(self.recognizer.languages.get, language)
         except CheckpointError as error:

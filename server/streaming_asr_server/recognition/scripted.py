@@ -139,7 +139,7 @@ class ScriptedRecognition:
 
     async def prepare(self, language: str | None) -> None:
         """Nothing is loaded for a language that is there."""
-        if language not in (None, *self.languages):
+        if language not in (None, "auto", *self.languages):
             raise OptionError(f"language is {language!r}; this model knows {', '.join(self.languages)}")
 
     def open(
@@ -150,7 +150,7 @@ class ScriptedRecognition:
         first_sample: int = 0,
         first_utterance: int = 0,
     ) -> ScriptedStream:
-        if start.language not in (None, *self.languages):
+        if start.language not in (None, "auto", *self.languages):
             raise OptionError(f"language is {start.language!r}; this model knows {', '.join(self.languages)}")
         stream = ScriptedStream(start, first_sample, first_utterance, lambda: self.delay)
         self.streams.append(stream)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from streaming_asr.events import (
     Alternative,
+    DetectedLanguage,
     Event,
     Final,
     Partial,
@@ -173,9 +174,8 @@ class DeepgramCodec:
         actions = self._gap_before(state, partial.words)
         if self._listen.interim and partial.text:
             said = Alternative(partial.readable.text, 0.0, partial.readable.words)
-            text = messages.results(
-                self._request, self._span(state, partial.start, partial.end), [said], is_final=False
-            )
+            span = self._span(state, partial.start, partial.end)
+            text = messages.results(self._request, span, [said], is_final=False, language=partial.language)
             actions.append(Send(text, replaces=state.number))
         return actions
 
@@ -183,7 +183,7 @@ class DeepgramCodec:
         actions = self._gap_before(state, final.words)
         best = Alternative(final.readable.text, 0.0, final.readable.words)
         said = [best, *final.alternatives[1 : self._listen.alternatives]]
-        actions.append(self._settle(state, said, final.start, final.end, final.reason))
+        actions.append(self._settle(state, said, final.start, final.end, final.reason, final.language))
         state.utterance, state.has_words = final.utterance, False
         if final.words:
             state.last_word_end = final.words[-1].end
@@ -197,7 +197,15 @@ class DeepgramCodec:
         state.utterance, state.has_words = ended.utterance, False
         return [self._settle(state, [], ended.time if start is None else start, ended.time, ended.reason)]
 
-    def _settle(self, state: _Channel, said: Sequence[Alternative], start: float, end: float, reason: str) -> Outgoing:
+    def _settle(
+        self,
+        state: _Channel,
+        said: Sequence[Alternative],
+        start: float,
+        end: float,
+        reason: str,
+        language: DetectedLanguage | None = None,
+    ) -> Outgoing:
         """A result that stays; `speech_final` unless the utterance was only too long, or the client wants none."""
         from_finalize = reason == "finalize"
         text = messages.results(
@@ -207,6 +215,7 @@ class DeepgramCodec:
             is_final=True,
             speech_final=self._listen.endpoints and reason != "maximum_length",
             from_finalize=from_finalize,
+            language=language,
         )
         state.end = max(state.end, end)
         state.flushed = state.flushed or from_finalize

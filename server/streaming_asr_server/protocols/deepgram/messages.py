@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from streaming_asr.events import Alternative, Word
+from streaming_asr.events import Alternative, DetectedLanguage, Word
 from streaming_asr_server.adapter.interface import PushAudio
 
 
@@ -135,8 +135,10 @@ def results(
     is_final: bool,
     speech_final: bool = False,
     from_finalize: bool = False,
+    language: DetectedLanguage | None = None,
 ) -> str:
-    """What was understood of a stretch of audio."""
+    """What was understood of a stretch of audio, and in which language if that was found out."""
+    channel = {"alternatives": [alternative(one) for one in alternatives] or [alternative(None)]}
     return _json(
         {
             "type": "Results",
@@ -146,7 +148,7 @@ def results(
             "is_final": is_final,
             "speech_final": speech_final,
             "from_finalize": from_finalize,
-            "channel": {"alternatives": [alternative(one) for one in alternatives] or [alternative(None)]},
+            "channel": {**channel, **detected(language)},
             "metadata": {
                 "request_id": request.request_id,
                 "model_info": request.model_info(),
@@ -154,6 +156,13 @@ def results(
             },
         }
     )
+
+
+def detected(language: DetectedLanguage | None) -> dict[str, Any]:
+    """The fields of a channel whose language was found out."""
+    if language is None:
+        return {}
+    return {"detected_language": language.code, "language_confidence": rounded(language.confidence)}
 
 
 def speech_started(channel: int, channels: int, timestamp: float) -> str:

@@ -20,6 +20,9 @@ MINIMUM_SILENCE_MS: Final = 300
 OWN_MODELS: Final = ("nova", "enhanced", "base", "whisper", "flux", "general")
 """How the names of Deepgram's own models begin."""
 
+AUTO: Final = "auto"
+"""The language of streams whose language is to be found out."""
+
 _ANY_LANGUAGE: Final = "multi"
 MINIMUM_UTTERANCE_GAP_MS: Final = 1_000
 MAXIMUM_CHANNELS: Final = 8
@@ -39,6 +42,7 @@ _USED: Final = frozenset(
     (
         "model",
         "language",
+        "detect_language",
         "encoding",
         "sample_rate",
         "channels",
@@ -129,7 +133,7 @@ def parse(query: Iterable[tuple[str, str]]) -> Listen:
         utterance_end_ms=max(gap, MINIMUM_UTTERANCE_GAP_MS) if gap else None,
         vad_events=_true(first.get("vad_events")),
         model=first.get("model"),
-        language=_language(first.get("language")),
+        language=AUTO if _true(first.get("detect_language")) else _language(first.get("language")),
         alternatives=min(max(_whole(first.get("alternatives")) or 1, 1), 10),
         keywords=_keywords(value for name, value in pairs if name == "keywords"),
         keyterms=tuple(dict.fromkeys(v.strip() for n, v in pairs if n == "keyterm" and v.strip()))[:MAXIMUM_TERMS],
@@ -178,9 +182,9 @@ def _channels(text: str | None) -> int:
 
 
 def _language(tag: str | None) -> str | None:
-    """The main part of a tag; regions make no difference to a model."""
+    """The main part of a tag; regions make no difference to a model. "multi" is found out."""
     main = None if tag is None else tag.lower().replace("_", "-").split("-")[0]
-    return None if main == _ANY_LANGUAGE else main
+    return AUTO if main == _ANY_LANGUAGE else main
 
 
 def _endpointing(text: str | None) -> tuple[int | None, bool]:

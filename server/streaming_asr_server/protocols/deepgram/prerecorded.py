@@ -19,6 +19,7 @@ from streaming_asr.events import Alternative, Final, Word, text_of
 from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr.text import FormatOptions
 from streaming_asr_server.access.admission import Refusal
+from streaming_asr_server.adapter.languages import main_language
 from streaming_asr_server.adapter.recordings import Recording, channels_of, limited, on_disk, recognize
 from streaming_asr_server.connection.serving import check_origin
 from streaming_asr_server.protocols.deepgram import messages
@@ -143,7 +144,10 @@ def answer(request: Request, listen: Listen, said: Said) -> dict[str, Any]:
         "models": [request.model_uuid],
         "model_info": {request.model_uuid: request.model_info()},
     }
-    channels = [{"alternatives": _alternatives(finals, listen)} for finals in said.channels]
+    channels = [
+        {"alternatives": _alternatives(finals, listen), **messages.detected(main_language(finals))}
+        for finals in said.channels
+    ]
     results: dict[str, Any] = {"channels": channels}
     if listen.utterances:
         results["utterances"] = _utterances(said.channels)

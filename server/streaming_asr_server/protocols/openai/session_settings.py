@@ -120,11 +120,6 @@ class SessionSettings:
         """The model as the client wrote it."""
         return (self.transcription or {}).get("model") or None
 
-    @property
-    def language(self) -> str | None:
-        """The language without its region, which makes no difference to a model."""
-        return ((self.transcription or {}).get("language") or "").lower().split("-")[0] or None
-
     def open(self, model: str | None = None, *, follows_sense: bool) -> OpenStream:
         """The stream to be opened, with the name of the server's model that is meant.
 

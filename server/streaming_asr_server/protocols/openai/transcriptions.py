@@ -23,6 +23,7 @@ from streaming_asr.protocol import ProtocolError, Start
 from streaming_asr.transcript import Transcript
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.adapter.choosing import chosen_model
+from streaming_asr_server.adapter.languages import main_language
 from streaming_asr_server.adapter.recordings import Recognized, Recording, channels_of, on_disk, recognize
 from streaming_asr_server.connection.serving import caller, check_origin
 from streaming_asr_server.protocols.openai.route import OWN_MODELS, denial
@@ -84,11 +85,14 @@ async def _answer(service: Service, request: Request) -> Response:
         if options.stream:
             return EventStream(_deltas(first, pieces), stack.pop_all())
         transcript = await _transcript(first, pieces)
-        return _response(transcript, options, _language(service, start))
+        return _response(transcript, options, _language(service, start, transcript.utterances))
 
 
-def _language(service: Service, start: Start) -> str:
-    """What was asked for, else the model's."""
+def _language(service: Service, start: Start, said: Sequence[Final]) -> str:
+    """What was found out or asked for, else the model's."""
+    detected = main_language(said)
+    if detected is not None:
+        return detected.code
     languages = service.models.choose(start.model, start.language).languages
     return start.language or (languages[0] if len(languages) == 1 else "")
 
@@ -104,7 +108,8 @@ async def _each_channel(
         pieces = recognize(service, recording, start, meter=meter, gone=gone, channel=channel, track=track)
         async with aclosing(pieces):
             transcripts.append(await _transcript(await anext(pieces), pieces))
-    return JSONResponse(_by_channel(transcripts, options, _language(service, start)))
+    said = [final for one in transcripts for final in one.utterances]
+    return JSONResponse(_by_channel(transcripts, options, _language(service, start, said)))
 
 
 async def _upload(request: Request, limit: int, stack: AsyncExitStack) -> tuple[FormData, Recording]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from streaming_asr.events import Event, Final, Partial
+from streaming_asr.events import DetectedLanguage, Event, Final, Partial
 from streaming_asr_server.adapter.interface import (
     HOTWORD_WEIGHT,
     Action,
@@ -77,6 +77,7 @@ class WyomingCodec:
         self._said = ""
         """What was told already; everything else goes on from it."""
         self._finals: list[str] = []
+        self._detected: DetectedLanguage | None = None
         self._started = False
         self.finishing = False
         """No more of what the client says is read."""
@@ -170,6 +171,7 @@ class WyomingCodec:
                 return self._send_news(" ".join((*self._finals, event.readable.committed)))
             case Final():
                 self._finals.append(event.readable.text)
+                self._detected = event.language or self._detected
                 return self._send_news(" ".join(self._finals))
             case _:
                 return []
@@ -202,6 +204,8 @@ class WyomingCodec:
         return [*self._begin(), Send(transcript), Send(encode("transcript-stop"))]
 
     def _spoken(self) -> str | None:
+        if self._detected is not None:
+            return bare_language(self._detected.code)
         asked = self._text("language")
         return bare_language(asked) if asked else next(iter(self._program.languages(self._text("name"))), None)
 
