@@ -47,26 +47,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`streaming-asr serve` with one API key, on a free port, until the tests are done."""
     keys = tmp_path_factory.mktemp("server") / "keys.toml"
     keys.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{hash_key(KEY)}"\n')
-    port, vosk, wyoming = _free_port(), _free_port(), _free_port()
+    port, vosk, wyoming = free_port(), free_port(), free_port()
     command = [sys.executable, "-m", "streaming_asr.command_line", "serve", "--port", str(port)]
     command += ["--vosk-port", str(vosk), "--wyoming-port", str(wyoming)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen([*command, "--api-key-file", str(keys)], env=environment, stderr=subprocess.PIPE) as process:
         try:
-            _wait_until_ready(process, port)
+            wait_until_ready(process, port)
             yield Server(f"127.0.0.1:{port}", vosk_port=vosk, wyoming_port=wyoming)
         finally:
             process.terminate()
             process.communicate(timeout=30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait for a server; fail with its log if it ends."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
