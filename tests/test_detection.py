@@ -136,7 +136,7 @@ def test_after_the_decision_only_one_language_is_computed() -> None:
     assert 3 * encoder.batches.count(3) < len(encoder.batches) + 3 * round(DETECTION_MS / 1000 / 0.16 + 2)
 
 
-@pytest.mark.parametrize("step", (1, 8, 20))
+@pytest.mark.parametrize("step", [1, 8, 20])
 def test_a_fault_before_or_after_the_decision_changes_nothing(step: int) -> None:
     audio = np.concatenate([spoken(LONG), silence(60)])
     encoder = ToneEncoder()
