@@ -41,10 +41,7 @@ class Metrics:
         self.waiting = self._gauge("recognizer_waiting", "Jobs that wait for the inference thread")
         self.steps = self._gauge("recognizer_steps", "Batches that the model has computed")
         self.chunks = self._gauge("recognizer_chunks", "Chunks in these batches: chunks / steps is the batch size")
-        self._of_models = {
-            name: Gauge(f"streaming_asr_model_{name}", text, ["model"], registry=self.registry)
-            for name, text in _OF_MODELS.items()
-        }
+        self._of_models = {name: self._gauge(f"model_{name}", text, "model") for name, text in _OF_MODELS.items()}
         self.realtime = self._gauge("realtime_factor", "Audio seconds decoded per second since the start")
         self.opened = self._counter("streams_opened", "Streams by how they began", "resumed")
         self.refused = self._counter("refused", "Connections refused before the upgrade", "code")
@@ -90,10 +87,11 @@ class Metrics:
     def watch_model(self, model: str, readings: Mapping[str, Callable[[], float]]) -> None:
         """Read the gauges of a model when they are asked for; their names are those of `_OF_MODELS`."""
         for name, read in readings.items():
-            self._of_models[name].labels(model).set_function(read)
+            self.watch(self._of_models[name].labels(model), read)
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"streaming_asr_{name}", text, registry=self.registry, multiprocess_mode="livesum")
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        name = f"streaming_asr_{name}"
+        return Gauge(name, text, list(labels), registry=self.registry, multiprocess_mode="livesum")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"streaming_asr_{name}", text, list(labels), registry=self.registry)
