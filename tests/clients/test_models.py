@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streaming_asr_server.access.authentication import hash_key
 
@@ -85,7 +86,7 @@ def readable(finals: Sequence[Final]) -> list[str]:
 def test_every_package_has_the_words_of_its_language(
     many_models: Server, folders: Mapping[str, Path], recordings: Recordings
 ) -> None:
-    audio = recordings.waves[16_000].astype("float32") / 32_768
+    audio = np.asarray(recordings.waves[16_000], np.float32) / np.float32(32_768)
     expected = {language: alone(folders, audio, language) for language in SPOKEN}
     assert len({" ".join(raw_text(finals)) for finals in expected.values()} - {""}) == len(SPOKEN)
     server, wave = many_models.address, recordings.wav(16_000)
