@@ -109,8 +109,8 @@ class Replica:
     def __init__(self, settings: Settings, load: Callable[[], Recognition] | None) -> None:
         keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
         ledger = open_ledger(settings.ledger or "memory", worker=f"{socket.gethostname()}-{os.getpid()}")
-        load = load or model_sources(_with_threads(settings))
-        self._service: Final = Service(settings, load=load, keys=keys, ledger=ledger)
+        models = load or model_sources(_with_threads(settings))
+        self._service: Final = Service(settings, load=models, keys=keys, ledger=ledger)
         self._departure: Departure | None = None
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
