@@ -90,6 +90,8 @@ async def reload_model(service: Service, request: Request) -> Response:
         principal = await caller(service, request, tokens=False)
         if not principal.reload:
             raise Refusal(403, "forbidden", "this takes a key with reload = true; else send the server SIGHUP")
+        if service.settings.workers > 1:
+            raise Refusal(409, "one_of_several", "this would reach one worker alone; send the server SIGHUP")
         service.check_loaded()
         model = await _reloaded(service, request.path_params["name"])
     except Refusal as refusal:

@@ -12,7 +12,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
@@ -40,7 +40,8 @@ METRICS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 PRELOADING: Final = "streaming_asr_server.workers.preloading"
 """This module, imported by the process that workers are forked from, loads the plan that the variable names."""
 
-_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+_RELOAD: Final = getattr(signal, "SIGHUP", None)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, *([] if _RELOAD is None else [_RELOAD]))
 _KILL_SECONDS: Final = 25.0
 """A worker that has not ended so long after its grace is killed."""
 
@@ -61,8 +62,8 @@ class Slot:
 class Supervisor:
     """Keeps the workers of a plan running until a signal comes.
 
-    The first SIGTERM, SIGINT or SIGHUP lets all of them drain, a second one ends their streams. `announce` is called
-    when the first worker takes streams.
+    The first SIGTERM or SIGINT lets all of them drain, a second one ends their streams. SIGHUP goes on to the workers,
+    which load anew what has changed. `announce` is called when the first worker takes streams.
     """
 
     def __init__(self, plan: Plan, listeners: Listeners, announce: Callable[[], None]) -> None:
@@ -118,6 +119,10 @@ class Supervisor:
             writer.close()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == _RELOAD:
+            # One that is not ready yet loads the new files anyway, and would end of the signal.
+            self._send(number, [slot for slot in self._slots if slot.ready_at is not None])
+            return
         self._signals.append(number)
         self._stop()
 
@@ -127,9 +132,13 @@ class Supervisor:
             self._kill_at = time.monotonic() + self._plan.settings.grace_seconds + _KILL_SECONDS
         for slot in self._slots:
             slot.start_at = None
+        self._send(signal.SIGTERM, self._slots)
+
+    def _send(self, number: int, slots: Iterable[Slot]) -> None:
+        for slot in slots:
             if slot.process is not None and slot.process.pid is not None:
                 with suppress(ProcessLookupError):
-                    os.kill(slot.process.pid, signal.SIGTERM)
+                    os.kill(slot.process.pid, number)
 
     def _start_those_due(self) -> None:
         for slot in self._slots:
