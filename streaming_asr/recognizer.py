@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TypedDict, Unpack
@@ -213,19 +214,21 @@ class Recognizer:
         )
         searches = [SearchFactory(one.alphabet, beam_width, one.language_model, hotwords) for one in spoken]
         formatters = [_formatter(one, formatted, hotwords) for one in spoken]
-        decodings = [
-            Decoding(_tag(one.code), self._encoder_streams(one, latency), search.open, one.special, formatter)
-            for one, search, formatter in zip(spoken, searches, formatters, strict=True)
-        ]
         session = Session(
             options,
             hop=self.encoder.hop,
-            decodings=decodings,
+            decodings=list(map(self._decoding, spoken, repeat(latency), searches, formatters)),
             formatted=formatted is not False,
             first_sample=first_sample,
             first_utterance=first_utterance,
         )
         return Stream(self.engine, session, audio, searches, formatters)
+
+    def _decoding(
+        self, language: Language, latency: Latency | None, search: SearchFactory, formatter: Formatter | None
+    ) -> Decoding:
+        streams = self._encoder_streams(language, latency)
+        return Decoding(_tag(language.code), streams, search.open, language.special, formatter)
 
     def _encoder_streams(self, language: Language, latency: Latency | None) -> Callable[[], EncoderStream]:
         context = (latency or Latency()).over(self.latency).context(self.encoder.hop)

@@ -31,7 +31,7 @@ def listen(
             "--microphone",
             "-m",
             metavar="NAME",
-            help="Index or part of the name, as `streaming-asr devices` lists them.",
+            help="Index or part of a name of `streaming-asr devices`.",
             show_default="the system's",
         ),
     ] = None,
@@ -41,7 +41,7 @@ def listen(
             "--save",
             "-s",
             metavar="PATH",
-            help="Keep the transcript there too: .txt, .srt, .vtt or .json. It is complete after every utterance.",
+            help="Keep it there too: .txt, .srt, .vtt or .json, whole after each line.",
         ),
     ] = None,
 ) -> None:
@@ -60,8 +60,9 @@ def listen(
 
       streaming-asr listen > notes.txt
     """
+    keeper = Keeper(GrowingTranscript(Input("microphone")), save)
     if save is not None:
-        check_output([Input("microphone")], format_of(save), save)
+        check_output([keeper.transcript.input], format_of(save), save)
     with (
         closing(Microphone(_device(microphone))) as device,  # found before the model is loaded, and started after it
         open_recognizer(model, recognition) as configured,
@@ -69,8 +70,6 @@ def listen(
         Interruption() as interruption,
     ):
         announce(f"Listening to {source.name}; Ctrl-C stops.")
-        transcript = GrowingTranscript(Input("microphone"))
-        keeper = Keeper(transcript, save)
         try:
             with live_display(lines=True, times=True) as display:
                 recognize_and_show(
@@ -78,7 +77,7 @@ def listen(
                     until_stopped(source, interruption),
                     sample_rate=source.sample_rate,
                     display=display,
-                    transcript=transcript,
+                    transcript=keeper.transcript,
                     on_final=keeper.keep,
                 )
         finally:
@@ -97,7 +96,7 @@ class Keeper:
     """Writes the whole transcript anew after every utterance, so that the file is complete whatever comes next."""
 
     def __init__(self, transcript: GrowingTranscript, path: Path | None) -> None:
-        self._transcript: typing.Final = transcript
+        self.transcript: typing.Final = transcript
         self._path: typing.Final = path
         self._format: typing.Final = format_of(path) if path is not None else None
         self._told = False
@@ -114,7 +113,7 @@ class Keeper:
     def finish(self) -> None:
         """Write it; raises OSError."""
         if self._path is not None and self._format is not None:
-            save_as(self._transcript, self._format, self._path)
+            save_as(self.transcript, self._format, self._path)
 
 
 def tell_losses(microphone: Microphone) -> None:

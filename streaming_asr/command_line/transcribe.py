@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,25 @@ from streaming_asr.command_line.workers import MOST_WORKERS, usable_cores
 from streaming_asr.errors import OptionError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """What is written, and where."""
+
+    output_format: Annotated[
+        OutputFormat | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="What to write; events is everything the stream says, as it comes.",
+            show_default="what the name of --output says, else text",
+        ),
+    ] = None
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="File to write; an existing folder for several inputs."),
+    ] = None
+
+
 def transcribe(
     files: Annotated[
         list[str],
@@ -30,19 +50,7 @@ def transcribe(
     recognition: RecognitionOptions,
     raw: RawAudioOptions,
     choice: ChoiceOptions,
-    output_format: Annotated[
-        OutputFormat | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="What to write; events is everything the stream says, as it comes.",
-            show_default="what the name of --output says, else text",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="PATH", help="File to write; an existing folder for several inputs."),
-    ] = None,
+    writing: OutputOptions,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play at the pace of speech and show live captions.")
     ] = False,
@@ -77,7 +85,7 @@ def transcribe(
     inputs = _inputs(files, raw, choice, failures)
     if not inputs:
         raise typer.Exit(failures.code)
-    delivery = delivery_of(inputs, output_format, output, realtime=realtime)
+    delivery = delivery_of(inputs, writing.output_format, writing.output, realtime=realtime)
     wish = Wish(model, recognition, raw, choice, _worker_count(workers, model, delivery))
     with ExitStack() as stack, Interruption() as interruption:
         work = Work(stack, wish, delivery, interruption)

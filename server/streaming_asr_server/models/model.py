@@ -109,9 +109,7 @@ class Model:
             raise OptionError(f"the model {self.name!r} is not loaded")
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        return self._loaded.open(
-            start, formatted=formatted, first_sample=first_sample, first_utterance=first_utterance
-        )
+        return self._loaded.open(start, formatted=formatted, first_sample=first_sample, first_utterance=first_utterance)
 
     async def changed(self) -> bool:
         """Whether its files are others than when it was loaded."""
@@ -181,7 +179,7 @@ class Model:
         except StreamingAsrError as error:
             if self._ends_server:
                 raise
-            logger.error("a model cannot be loaded", extra={"model": self.name, "reason": str(error)})  # noqa: TRY400
+            logger.error("a model cannot be loaded", extra={"model": self.name, "reason": str(error)})
             raise
         except Exception:
             logger.exception("the recognizer cannot be loaded", extra={"model": self.name})

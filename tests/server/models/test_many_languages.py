@@ -63,6 +63,7 @@ async def test_every_client_has_what_its_language_says_alone(
     assert len({" ".join(raw_words(finals)) for finals in alone.values()} - {""}) == 5
     port = free_port()
     settings = configured(tmp_path, folders, wyoming_port=port)
+    openai_spoken = ("en", "fr", "it")
     spoken = {"it": "it", "es": "es", "en-GB": "eng", "fr": "fra", "deu": "deu"}
     async with local_server(model_sources(settings), settings) as server:
         assert {"adapter.fra.safetensors", "adapter.deu.safetensors"} <= hub.downloads
@@ -75,7 +76,7 @@ async def test_every_client_has_what_its_language_says_alone(
         )
         deepgram, openai, named = await asyncio.gather(
             asyncio.gather(*(by_deepgram(server, speech, model="nova-3", language=code) for code in spoken)),
-            asyncio.gather(*(by_openai(server, speech, model="whisper-1", language=code) for code in ("en", "fr", "it"))),
+            asyncio.gather(*(by_openai(server, speech, model="whisper-1", language=code) for code in openai_spoken)),
             asyncio.gather(
                 by_deepgram(server, speech, model="many", language="fr"),
                 by_python(server, speech, model="many"),
