@@ -193,19 +193,25 @@ class Languages:
         return code
 
     def _find(self, code: str) -> Language | None:
+        """One that is in memory, which is now the most recently used; an open stream may have kept it there."""
         with self._table:
-            if code in self._held:
-                self._held.move_to_end(code)
-            return self._held.get(code) or self._used.get(code)
+            language = self._held.get(code) or self._used.get(code)
+            return None if language is None else self._hold(code, language)
+
+    def _hold(self, code: str, language: Language) -> Language:
+        self._held[code] = self._used[code] = language
+        self._held.move_to_end(code)
+        while len(self._held) > self._maximum:
+            self._held.popitem(last=False)
+        return language
 
     def _find_or_load(self, code: str) -> Language:
         with self._loading:  # one at a time; those that are held can be had meanwhile
-            language = self._find(code) or self._load(code)
+            if found := self._find(code):
+                return found
+            language = self._load(code)
             with self._table:
-                self._held[code] = self._used[code] = language
-                while len(self._held) > self._maximum:
-                    self._held.popitem(last=False)
-            return language
+                return self._hold(code, language)
 
 
 def _available(code: str, available: Sequence[str]) -> str:

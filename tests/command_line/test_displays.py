@@ -49,7 +49,13 @@ def test_event_lines_are_objects_with_their_type(script: Script) -> None:
     objects = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [found["type"] for found in objects][:4] == ["SpeechStarted", "Partial", "Partial", "Final"]
     assert objects[2]["committed"] == "good"
-    assert objects[3]["words"][0] == {"text": "good", "start": 0.2, "end": 0.5, "confidence": 0.9}
+    assert objects[3]["words"][0] == {
+        "text": "good",
+        "start": 0.2,
+        "end": 0.5,
+        "confidence": 0.9,
+        "joined": False,
+    }
 
 
 def test_a_silent_stage_shows_nothing(script: Script, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -75,12 +76,16 @@ async def server_process(port: int, *arguments: str) -> AsyncIterator[asyncio.su
         await process.wait()
 
 
-async def until_open(port: int) -> None:
+async def until_open(port: int, context: ssl.SSLContext | None = None) -> None:
+    """Wait until a server takes streams."""
     for _ in range(1_200):
         with suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            status = await reader.readline()
             writer.close()
-            return
+            if b" 200 " in status:
+                return
         await asyncio.sleep(0.05)
     raise AssertionError("the server did not start")
 

@@ -37,7 +37,7 @@ async def test_a_full_server_says_so_before_the_upgrade_and_takes_streams_again_
             assert refused.value.retry_after is not None
             async with httpx.AsyncClient() as http:
                 answer = await http.get(f"{server.http}/readyz")
-            assert (answer.status_code, answer.json()) == (503, {"status": "full"})
+            assert (answer.status_code, answer.json()) == (503, {"status": "full", "models": {"scripted": "ready"}})
         await asyncio.sleep(0.1)
         assert finals(await events_of(server.url, tone_words([17]))) == [(0, "w17", 0.0, 0.1)]
 

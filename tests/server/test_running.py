@@ -77,8 +77,8 @@ async def test_tls(tmp_path: Path) -> None:
         sys.executable, str(SCRIPT), str(port), "1", "--tls", str(certificate), str(key)
     )
     try:
-        await until_open(port)
-        context = ssl.create_default_context(cafile=str(certificate))
+        context = await asyncio.to_thread(ssl.create_default_context, cafile=str(certificate))
+        await until_open(port, context)
         async with open_websocket(f"wss://localhost:{port}/v1/stream", ssl=context) as websocket:
             client = Raw(websocket)
             await client.send({"type": "start"}, pcm(17), {"type": "finish"})

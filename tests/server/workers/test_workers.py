@@ -202,7 +202,7 @@ async def test_a_signal_lets_all_workers_drain_and_a_stream_that_is_open_ends_we
         async with connect(server.url, sample_rate=16_000, client=CLIENT) as stream:
             await stream.send(tone_words([17, 18]))
             await anext(aiter(stream))
-            server.process.send_signal(signal.SIGINT)
+            server.process.send_signal(signal.SIGTERM)
             await asyncio.sleep(0.5)
             status, text = await asyncio.to_thread(server.readiness)
             assert (status, text) == (503, "draining")
@@ -210,7 +210,7 @@ async def test_a_signal_lets_all_workers_drain_and_a_stream_that_is_open_ends_we
             await stream.finish()
             assert [event.text async for event in stream if isinstance(event, Final)] == ["w17 w18 w19"]
         output, _ = await asyncio.to_thread(server.process.communicate, timeout=PATIENCE)
-        assert (server.process.returncode, output) == (-signal.SIGINT, "announced\n")
+        assert (server.process.returncode, output) == (-signal.SIGTERM, "announced\n")
 
 
 async def test_a_supervisor_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> None:
