@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from streaming_asr.command_line.flattening import takes_options
 from streaming_asr.errors import MissingExtraError
 from streaming_asr_server.serve_options import LimitOptions, ListeningOptions, ModelOptions, ReportOptions, ScaleOptions
 from streaming_asr_server.settings import Settings, read_settings, unknown_variables
@@ -19,7 +18,6 @@ from streaming_asr_server.settings import Settings, read_settings, unknown_varia
 logger = logging.getLogger(__name__)
 
 
-@takes_options
 def serve(
     models: ModelOptions,
     listening: ListeningOptions,

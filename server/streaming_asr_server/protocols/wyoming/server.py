@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -11,6 +12,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from streaming_asr.errors import OptionError
 from streaming_asr.protocol import ProtocolError
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.access.authentication import Principal
@@ -193,12 +195,20 @@ async def _listening(
 
 
 async def serve_standard_streams(service: Service) -> None:
-    """One connection over standard input and output, to the end of the input. Logs must go elsewhere."""
+    """One connection over standard input and output, to the end of the input. Logs must go elsewhere.
+
+    Raises OptionError where they are files.
+    """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     unread = asyncio.StreamReaderProtocol(asyncio.StreamReader())
-    transport, protocol = await loop.connect_write_pipe(lambda: unread, sys.stdout)
+    try:
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        # A copy, for the transport closes what it is given, and the process still flushes its standard output.
+        output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+        transport, protocol = await loop.connect_write_pipe(lambda: unread, output)
+    except ValueError as error:
+        raise OptionError("wyoming_stdio needs pipes at standard input and output, not files") from error
     await service.ready()
     await WyomingServer(service).serve(reader, asyncio.StreamWriter(transport, protocol, None, loop))
 
