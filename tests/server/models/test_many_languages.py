@@ -17,7 +17,7 @@ from streaming_asr.audio.samples import Samples
 from tests.checkpoints.hub_stand_in import HubStandIn
 from tests.server.models.conftest import LETTERS, MANY, Folders
 from tests.server.models.speaking import by_deepgram, by_openai, by_python, by_vosk, by_wyoming
-from tests.server.speaking import raw
+from tests.server.speaking import events_of, raw
 from tests.server.test_chaos import free_port
 
 pytestmark = pytest.mark.anyio
@@ -133,3 +133,20 @@ async def test_all_languages_of_a_checkpoint_are_there_and_few_are_held(
         for _ in range(2):
             together = await asyncio.gather(*(by_python(server, speech, language=code) for code in ("fr", "de", "en")))
             assert together == [expected[code] for code in ("fra", "deu", "eng")]
+
+
+async def test_a_stream_that_leaves_its_language_open_says_what_the_found_one_says_alone(
+    hub: HubStandIn, folders: Folders, tmp_path: Path, speech: Samples
+) -> None:
+    said = solo(folders, speech)
+    alone = {"en": said["eng"], "fr": said["fra"], "de": said["deu"]}
+    settings = configured(tmp_path, folders)
+    async with local_server(model_sources(settings), settings) as server:
+        events, deepgram = await asyncio.gather(
+            events_of(server.url, speech, model="many", language="auto"),
+            by_deepgram(server, speech, model="many", detect_language="true"),
+        )
+    (final,) = [event for event in events if isinstance(event, Final)]
+    assert final.language is not None
+    assert 1 / 3 < final.language.confidence <= 1
+    assert [final.text] == deepgram == raw_words(alone[final.language.code])
