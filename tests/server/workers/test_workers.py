@@ -202,6 +202,9 @@ async def test_a_signal_lets_all_workers_drain_and_a_stream_that_is_open_ends_we
         async with connect(server.url, sample_rate=16_000, client=CLIENT) as stream:
             await stream.send(tone_words([17, 18]))
             await anext(aiter(stream))
+            server.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.5)
+            assert await asyncio.to_thread(server.readiness) == (200, "ready"), "it loads anew what has changed"
             server.process.send_signal(signal.SIGTERM)
             await asyncio.sleep(0.5)
             status, text = await asyncio.to_thread(server.readiness)
