@@ -15,6 +15,7 @@ from streaming_asr_server.access.authentication import ApiKeys
 from streaming_asr_server.settings import Settings, read_settings
 from typer.testing import CliRunner
 
+from streaming_asr.command_line.flattening import takes_options
 from streaming_asr.errors import OptionError
 
 
@@ -75,12 +76,13 @@ def test_the_command_has_an_option_for_every_setting(monkeypatch: pytest.MonkeyP
     started: list[Settings] = []
     monkeypatch.setattr(command, "run_server", started.append)
     program = typer.Typer()
-    program.command()(command.serve)
+    serve = takes_options(command.serve)
+    program.command()(serve)
     arguments = ["--port", "9", "--allow-origin", "a", "--allow-origin", "b", "--log-text", "--stall-seconds", "3"]
     result = CliRunner().invoke(program, arguments, env={"STREAMING_ASR_HOST": "::1"})
     assert result.exit_code == 0, result.output
     assert started == [Settings(port=9, allow_origin=("a", "b"), log_text=True, stall_seconds=3, host="::1")]
-    assert set(Settings.__dataclass_fields__) - {"models"} <= set(command.serve.__annotations__)
+    assert set(Settings.__dataclass_fields__) - {"models"} <= set(serve.__annotations__)
 
 
 def test_models_of_the_command_line_have_names_and_what_the_file_says_of_them(tmp_path: Path) -> None:
