@@ -31,7 +31,7 @@ class Watched:
         assert not self.at_work, f"{self.name} and {self.at_work} step at once"
         self.at_work.append(self.name)
         self.log.append(self.name)
-        threading.Event().wait(0.001)
+        threading.Event().wait(0.005)
         self.at_work.remove(self.name)
         if self.fails:
             raise RuntimeError("the step failed")
@@ -61,7 +61,7 @@ def test_two_busy_recognizers_have_every_second_step_and_never_step_at_once() ->
     assert sorted(log) == sorted(["few streams", "many streams"] * STEPS)
     # While both are busy they take turns; one may be late to ask again now and then.
     both_busy = log[4:-4]
-    assert sum(one != other for one, other in pairwise(both_busy)) > 0.8 * len(both_busy)
+    assert sum(one != other for one, other in pairwise(both_busy)) > 0.5 * len(both_busy)
 
 
 def test_a_step_that_fails_leaves_the_processor_to_the_others() -> None:
