@@ -189,6 +189,8 @@ class Model:
         return LoadedModel(recognition, self._start_idle_timer)
 
     def _start_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         if self.source.unload_seconds is not None:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(self.source.unload_seconds, self._unload_if_idle)
