@@ -18,11 +18,9 @@ _NOT_NEGATIVE: Final = ("lookahead_ms", "left_ms", "unload_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSettings:
-    """What one model is, and how it is used; what is None is as the model has it, or has no limit."""
+class RecognizerSettings:
+    """What a server says of its one model, or of each of several that does not say otherwise."""
 
-    name: str
-    """What clients call it."""
     model: str | None = None
     """A folder or a hub name; None is the embedded English model."""
     language: str | None = None
@@ -37,13 +35,21 @@ class ModelSettings:
     chunk_ms: float | None = None
     lookahead_ms: float | None = None
     left_ms: float | None = None
+    load: Literal["start", "first_use"] = "start"
+    unload_seconds: float | None = None
+    """Without a stream for so long, it is let go until it is asked for again; None keeps it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings(RecognizerSettings):
+    """What one model is, and how it is used; what is None is as the model has it, or has no limit."""
+
+    name: str
+    """What clients call it."""
     hotwords: Mapping[str, float] = field(default_factory=dict)
     max_streams: int | None = None
     vosk_port: int | None = None
     """A port for clients of Vosk's server that has this model only."""
-    load: Literal["start", "first_use"] = "start"
-    unload_seconds: float | None = None
-    """Without a stream for so long, it is let go until it is asked for again; None keeps it."""
 
     def __post_init__(self) -> None:
         if self.vosk_port is not None and not 0 <= self.vosk_port <= 65_535:
@@ -60,8 +66,7 @@ class ModelSettings:
         return "all" in self.languages
 
 
-_OF_TABLES: Final = ("name", "hotwords", "max_streams", "vosk_port")
-INHERITED: Final = tuple(one.name for one in fields(ModelSettings) if one.name not in _OF_TABLES)
+INHERITED: Final = tuple(one.name for one in fields(RecognizerSettings))
 """Options that a model without one of its own has from the server."""
 
 Tables = Mapping[str, Mapping[str, Any]]

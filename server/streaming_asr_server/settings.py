@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_type_hints
 
 from streaming_asr.errors import OptionError
-from streaming_asr_server.model_settings import INHERITED, ModelSettings, named_models, read_models
+from streaming_asr_server.model_settings import INHERITED, ModelSettings, RecognizerSettings, named_models, read_models
 from streaming_asr_server.option_values import converted
 
 PREFIX: Final = "STREAMING_ASR_"
@@ -23,26 +23,11 @@ _OTHER_VARIABLES: Final = frozenset(("CONFIG", "API_KEY"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(RecognizerSettings):
     """Options of `streaming-asr serve`; times in seconds, sizes in bytes."""
 
     host: str = "127.0.0.1"
     port: int = 8765
-    model: str | None = None
-    language: str | None = None
-    languages: tuple[str, ...] = ()
-    maximum_languages: int = 32
-    revision: str | None = None
-    device: str = "cpu"
-    precision: Literal["float32", "int8", "bfloat16"] = "float32"
-    language_model: str | None = "auto"
-    beam_width: int = 50
-    detector: Literal["webrtc", "silero"] = "webrtc"
-    chunk_ms: float | None = None
-    lookahead_ms: float | None = None
-    left_ms: float | None = None
-    load: Literal["start", "first_use"] = "start"
-    unload_seconds: float | None = None
     models: tuple[ModelSettings, ...] = ()
     """Several models, each with options of its own; the first is that of clients who name none."""
     threads: int | None = None
