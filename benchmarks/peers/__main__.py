@@ -156,7 +156,7 @@ async def run_with_cut(peer: Peer, port: int, recording: Recording) -> Outcome:
 async def measured(peer: Peer, recordings: Sequence[Recording], streams: Sequence[int], log: Path) -> Row:
     """All figures of one recognizer."""
     port = free_port()
-    async with running(peer.command(port), port=port, log=log, environment=peer.environment) as pid:
+    async with running(peer.command(port), port=port, log=log, environment=peer.environment, ready=peer.ready) as pid:
         await run(peer, port, recordings[0])  # what is loaded or compiled at first use is not counted
         before = use(pid)
         outcomes = [await run(peer, port, one) for one in recordings]
@@ -280,6 +280,10 @@ async def compare(options: argparse.Namespace) -> list[Row]:
                 if not peer.accurate:
                     random_checkpoint(peer.name.split()[-1], Path(name))
                 rows.append(await measured(peer, recordings, streams, Path(name) / "log"))
+                if options.json:
+                    options.json.write_text(
+                        json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8"
+                    )
     return rows
 
 
@@ -295,8 +299,6 @@ def main() -> None:
     print_machine()
     rows = asyncio.run(compare(options))
     show(rows)
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

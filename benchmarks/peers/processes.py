@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,18 +43,19 @@ async def running(
     port: int,
     log: Path,
     environment: Mapping[str, str] | None = None,
+    ready: str = "",
     patience: float = 180.0,
 ) -> AsyncIterator[int]:
-    """A server process from when it listens on `port`; gives its id.
+    """A server process from when it listens on `port` and, if it has one, answers its route `ready` with 200.
 
-    Raises RuntimeError with the end of its log if it ends or does not listen within `patience` seconds.
+    Gives its id. Raises RuntimeError with the end of its log if it ends or is not ready within `patience` seconds.
     """
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
         )
     try:
-        await _listening(process, port, log, patience)
+        await _listening(process, port, log, ready, patience)
         yield process.pid
     finally:
         if process.returncode is None:
@@ -66,19 +67,26 @@ async def running(
                 await process.wait()
 
 
-async def _listening(process: asyncio.subprocess.Process, port: int, log: Path, patience: float) -> None:
+async def _listening(process: asyncio.subprocess.Process, port: int, log: Path, ready: str, patience: float) -> None:
     deadline = asyncio.get_running_loop().time() + patience
-    while asyncio.get_running_loop().time() < deadline:
-        if process.returncode is not None:
-            break
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.2)
-        else:
-            writer.close()
+    while asyncio.get_running_loop().time() < deadline and process.returncode is None:
+        if await _answers(port, ready):
             return
-    raise RuntimeError(f"nothing listens on port {port}; the end of {log}:\n{_last_lines(log)}")
+        await asyncio.sleep(0.2)
+    raise RuntimeError(f"nothing is ready on port {port}; the end of {log}:\n{_last_lines(log)}")
+
+
+async def _answers(port: int, ready: str) -> bool:
+    """Whether a connection is accepted and, where there is a route to ask, it says 200."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with closing(writer):
+            if not ready:
+                return True
+            writer.write(f"GET {ready} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+            return (await reader.readline()).split()[1:2] == [b"200"]
+    except OSError:
+        return False
 
 
 def _last_lines(log: Path) -> str:

@@ -35,6 +35,7 @@ class Peer:
     """A recognizer: its name, its server's command for a port, its address, and how one speaks to it.
 
     `resumes`: whether its client goes on by itself after a dropped connection.
+    `ready`: the route that answers 200 once the model is loaded, if it listens before.
     `accurate`: whether its words mean anything (random weights are measured for their cost).
     """
 
@@ -42,6 +43,7 @@ class Peer:
     command: Callable[[int], Sequence[str]]
     recognize: Recognize
     path: str = ""
+    ready: str = ""
     resumes: bool = False
     accurate: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +55,7 @@ def ours(name: str, *options: str, accurate: bool = True) -> Peer:
     def command(port: int) -> Sequence[str]:
         return (sys.executable, "-m", "streaming_asr.command_line", "serve", "--port", str(port), *options)
 
-    return Peer(name, command, _native, resumes=True, accurate=accurate)
+    return Peer(name, command, _native, ready="/readyz", resumes=True, accurate=accurate)
 
 
 def whisperlivekit(name: str, python: Path, model: Path) -> Peer:

@@ -73,3 +73,23 @@ def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="no model"):
         asyncio.run(start())
+
+
+def test_a_server_counts_as_started_once_its_route_says_that_it_is_ready(tmp_path: Path) -> None:
+    port, asked = free_port(), tmp_path / "asked"
+    server = f"""
+import http.server, pathlib
+class Slow(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with open({str(asked)!r}, "a") as file:
+            file.write(self.path + "\\n")
+        self.send_response(200 if len(open({str(asked)!r}).readlines()) >= 3 else 503)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", {port}), Slow).serve_forever()
+"""
+
+    async def start() -> list[str]:
+        async with running((sys.executable, "-c", server), port=port, log=tmp_path / "log", ready="/readyz"):
+            return asked.read_text(encoding="utf-8").split()
+
+    assert asyncio.run(start()) == ["/readyz"] * 3
