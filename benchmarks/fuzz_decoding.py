@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -34,35 +35,42 @@ def pieces_of(data: bytes) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-def decoded(pieces: Iterator[bytes]) -> tuple[Samples, bool]:
-    """All samples, shape (samples,), and whether nothing was damaged."""
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """All samples, shape (samples,), how many packets were damaged, and the error that ended them."""
+
+    samples: Samples
+    damaged: int
+    error: str
+
+
+def decoded(pieces: Iterable[bytes]) -> Decoded:
+    """What comes out of pieces until they end or an error ends them."""
     from streaming_asr.audio.containers import AudioLimits
     from streaming_asr.audio.input import AudioInput
     from streaming_asr.errors import AudioError
 
     source = AudioInput(encoding="container", limits=AudioLimits(longest_seconds=LONGEST_AUDIO))
-    samples, whole = [], True
+    samples, error = [np.zeros(0, np.float32)], ""
     try:
         for piece in pieces:
-            samples += list(source.pieces(piece))
+            # One by one: what came before an error counts.
+            for part in source.pieces(piece):
+                samples.append(part)
         samples.append(source.finish())
-    except AudioError:
-        whole = False
-    return np.concatenate([np.zeros(0, np.float32), *samples]), whole and not source.damaged_packets
+    except AudioError as refusal:
+        error = str(refusal)
+    return Decoded(np.concatenate(samples), source.damaged_packets, error)
 
 
 def check(data: bytes) -> None:
-    """Raises AssertionError where the samples are no audio, or depend on how the bytes came.
-
-    FFmpeg finds its way back into a damaged MP3 as it was cut, and gives something else each time for some damaged
-    packets of Opus: such samples are not compared.
-    """
-    at_once, whole = decoded(iter([data]))
-    cut, other_whole = decoded(pieces_of(data))
-    assert np.isfinite(at_once).all(), "a sample is not a number"
-    assert np.abs(at_once).max(initial=0.0) <= LOUDEST, "a sample is far over full scale"
-    if whole and other_whole:
-        assert np.array_equal(at_once, cut), "samples depend on the cuts"
+    """Raises AssertionError where the samples are no audio, or depend on how the bytes came."""
+    at_once, cut = decoded([data]), decoded(pieces_of(data))
+    assert np.isfinite(at_once.samples).all(), "a sample is not a number"
+    assert np.abs(at_once.samples).max(initial=0.0) <= LOUDEST, "a sample is far over full scale"
+    assert np.array_equal(at_once.samples, cut.samples), "samples depend on the cuts"
+    assert at_once.damaged == cut.damaged, "what is told of damage depends on the cuts"
+    assert at_once.error == cut.error, "errors depend on the cuts"
 
 
 def write_seeds(folder: Path) -> None:

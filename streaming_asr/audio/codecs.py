@@ -8,7 +8,16 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from streaming_asr.audio.demuxing import Track
-from streaming_asr.audio.encodings import INT16_FULL_SCALE, Block, Encoding, Frames, PcmDecoder, PcmPiece
+from streaming_asr.audio.encodings import (
+    INT16_FULL_SCALE,
+    Block,
+    Encoding,
+    Frames,
+    PcmDecoder,
+    PcmPiece,
+    bad_frame,
+    what_is_bad,
+)
 from streaming_asr.audio.flac import frames_of
 from streaming_asr.audio.resampling import HIGHEST_RATE, LOWEST_RATE
 from streaming_asr.audio.samples import Samples
@@ -70,20 +79,28 @@ class PcmCodec:
         self.damaged = self.damaged_in_a_row = 0
         self._wide: Final = _WIDE.get(track.codec)
         self._rate: Final = track.sample_rate
-        self._decoder: Final = PcmDecoder(_RAW.get(track.codec, "float32"), track.channels)
+        self._decoder: Final = PcmDecoder(_RAW.get(track.codec, "float32"), track.channels, checked=False)
         self._pending = b""
+        self._frames = 0
 
     def decode(self, piece: bytes, /) -> Iterator[Block]:
-        """The frames that the bytes complete."""
+        """The frames that the bytes complete, up to one that is no audio; raises AudioError there."""
         data = self._pending + piece
         whole = len(data) - len(data) % (self._wide or 1)
         self._pending = data[whole:]
         samples = data[:whole] if self._wide is None else _narrowed(data[:whole], self._wide).tobytes()
-        yield Block(self._decoder.push(samples), self._rate)
+        yield from self._checked(self._decoder.push(samples))
 
     def finish(self) -> Iterator[Block]:
         """What was held back."""
-        yield Block(self._decoder.finish(), self._rate)
+        yield from self._checked(self._decoder.finish())
+
+    def _checked(self, frames: Frames) -> Iterator[Block]:
+        bad = bad_frame(frames)
+        yield Block(frames[:bad], self._rate)
+        if bad is not None:
+            raise AudioError(what_is_bad(frames[bad : bad + 1], f"frame {self._frames + bad}"))
+        self._frames += len(frames)
 
 
 _WIDE: Final[Mapping[str, int]] = {"pcm_u8": 1, "pcm_s24le": 3, "pcm_s32le": 4, "pcm_f64le": 8}
@@ -121,10 +138,10 @@ class AvCodec:
         self._av: Final[Any] = av
         self._track: Final = track
         self._longest: Final = _LONGEST_PACKETS.get(track.codec)
-        self._codec: Final[Any] = av.CodecContext.create(track.codec, "r")
-        self._codec.thread_count = 1
-        # Without it, FLAC frames whose checksum is wrong become noise.
-        self._codec.options = {"err_detect": "crccheck+explode"} if track.codec == "flac" else {}
+        self._codec: Final[Any] = _codec_context(av, track.codec)
+        if track.codec in ("mp1", "mp2", "mp3"):
+            # Their decoders learn the rate with the first frame, but need it before.
+            self._codec.sample_rate = track.sample_rate
         if track.setup:
             self._codec.extradata = track.setup
         self._most_channels: Final = min(most_channels, MOST_CODED_CHANNELS)
@@ -136,14 +153,9 @@ class AvCodec:
 
     def finish(self) -> Iterator[Block]:
         """What the codec holds back."""
-        for packet in [] if self._track.framed else self._codec.parse(None):
-            yield from self._decoded(packet)
         yield from self._decoded(None)
 
     def _packets(self, piece: bytes) -> Iterator[Any]:
-        if not self._track.framed:
-            yield from self._codec.parse(piece)
-            return
         if self._longest is not None and len(piece) > self._longest:
             self._count_damage()
             return
@@ -174,6 +186,25 @@ class AvCodec:
         self.damaged_in_a_row += 1
 
 
+def _codec_context(av: Any, codec: str) -> Any:
+    """The decoder of FFmpeg's that gives the same samples for the same packets, also for damaged ones.
+
+    FFmpeg's own decoder of Opus gives what lay in memory for parts of a damaged packet; libopus does not.
+    """
+    replaced = codec == "opus" and "libopus" in av.codecs_available
+    context = av.CodecContext.create("libopus" if replaced else codec, "r")
+    context.thread_count = 1
+    # Without checksums, damaged FLAC frames become noise.
+    context.options = _OPTIONS.get("libopus" if replaced else codec, {})
+    return context
+
+
+_OPTIONS: Final[Mapping[str, dict[str, str]]] = {
+    "flac": {"err_detect": "crccheck+explode"},
+    "libopus": {"request_sample_fmt": "flt"},
+}
+
+
 class OpusPackets:
     """Bare Opus packets, one in each piece, decoded at 48 kHz. Source: RFC 6716."""
 
@@ -190,7 +221,7 @@ class OpusPackets:
         except ImportError as error:
             raise MissingExtraError("Opus", "recognizer") from error
         self._av: Final[Any] = av
-        self._codec: Final[Any] = av.CodecContext.create("opus", "r")
+        self._codec: Final[Any] = _codec_context(av, "opus")
         self._codec.sample_rate = _OPUS_RATE
         self._codec.layout = "mono" if channels == 1 else "stereo"
 

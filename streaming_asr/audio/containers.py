@@ -15,14 +15,13 @@ from streaming_asr.audio.demuxing import (
     Parser,
     Skipped,
     Track,
-    Wait,
     demux_ogg,
     demux_wav,
-    pass_on,
 )
 from streaming_asr.audio.encodings import Block, PcmPiece
 from streaming_asr.audio.flac import demux_flac
 from streaming_asr.audio.matroska import demux_matroska
+from streaming_asr.audio.mpeg import adts_header, demux_frames, mp3_header, skip_tags
 from streaming_asr.errors import AudioError, MissingExtraError, OptionError, StreamClosedError
 
 KNOWN_CONTAINERS: Final = "WAV, Ogg (Opus, Vorbis, FLAC), WebM, FLAC, MP3 or AAC (ADTS)"
@@ -165,10 +164,10 @@ class ContainerDecoder:
     def _counted(self, blocks: Iterator[Block]) -> Iterator[Block]:
         for block in blocks:
             self._seconds += len(block.frames) / (block.sample_rate or 1)
-            allowed = self._limits.free_seconds + self._received / self._limits.bytes_per_second
+            allowed = self._limits.free_seconds + self._feed.taken / self._limits.bytes_per_second
             if self._seconds > allowed:
                 raise AudioError(
-                    f"{self._received} bytes hold over {allowed:.0f} s of audio; a second must take at least "
+                    f"{self._feed.taken} bytes hold over {allowed:.0f} s of audio; a second must take at least "
                     f"{self._limits.bytes_per_second} bytes"
                 )
             yield block
@@ -180,7 +179,7 @@ class ContainerDecoder:
 
 def _demux(feed: ByteFeed) -> Parser:
     """Find out what the stream is and give its track, then its pieces."""
-    yield from _skip_id3(feed)
+    yield from skip_tags(feed)
     start = yield from feed.peek(4)
     match start:
         case b"RIFF" | b"RF64":
@@ -192,19 +191,8 @@ def _demux(feed: ByteFeed) -> Parser:
         case b"fLaC":
             yield from demux_flac(feed)
         case _ if start[0] == 0xFF and start[1] & 0xF6 == 0xF0:
-            yield from pass_on(feed, Track("AAC (ADTS)", "aac", framed=False))
+            yield from demux_frames(feed, adts_header)
         case _ if start[0] == 0xFF and start[1] & 0xE0 == 0xE0:
-            yield from pass_on(feed, Track("MP3", "mp3", framed=False))
+            yield from demux_frames(feed, mp3_header)
         case _:
             raise AudioError(f"the stream begins with {start!r}; it must be {KNOWN_CONTAINERS}")
-
-
-def _skip_id3(feed: ByteFeed) -> Wait:
-    """Pass over a tag; its length is four times seven bits. Source: id3.org, ID3v2.4.0, section 3.1."""
-    if (yield from feed.peek(3)) != b"ID3":
-        return
-    head = yield from feed.take(10)
-    length = 0
-    for byte in head[6:]:
-        length = length << 7 | byte & 0x7F
-    yield from feed.skip(length + (10 if head[5] & 0x10 else 0))

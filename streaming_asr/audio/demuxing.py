@@ -34,7 +34,6 @@ class Track:
         sample_rate: frames per second; 0 where the packets tell.
         channels: channels; 0 where the packets tell.
         setup: what FFmpeg calls extradata.
-        framed: whether each piece is one packet, rather than bytes of a stream.
         seconds: length that the header states; None if it states none.
         bytes_per_second: of audio that is not coded; 0 for other.
     """
@@ -44,7 +43,6 @@ class Track:
     sample_rate: int = 0
     channels: int = 0
     setup: bytes = b""
-    framed: bool = True
     seconds: float | None = None
     bytes_per_second: int = 0
 
@@ -67,6 +65,8 @@ class ByteFeed:
     def __init__(self) -> None:
         self._bytes = bytearray()
         self._ended = False
+        self.taken = 0
+        """Bytes that the parser has done with."""
 
     def push(self, data: bytes) -> None:
         """Add bytes."""
@@ -90,6 +90,7 @@ class ByteFeed:
         """The next `count` bytes; raises EndOfBytesError if there never will be so many."""
         data = yield from self.peek(count)
         del self._bytes[:count]
+        self.taken += count
         return data
 
     def some(self, most: int = PIECE_BYTES) -> Generator[None, None, bytes]:
@@ -122,19 +123,13 @@ class ByteFeed:
         """All that is there."""
         rest = bytes(self._bytes)
         self._bytes.clear()
+        self.taken += len(rest)
         return rest
 
     def skip(self, count: int) -> Wait:
         """Pass over bytes without keeping them."""
         while count:
             count -= len((yield from self.some(count)))
-
-
-def pass_on(feed: ByteFeed, track: Track) -> Parser:
-    """All further bytes, as they come, as one track."""
-    yield track
-    while True:
-        yield (yield from feed.some())
 
 
 def flac_track(container: str, stream_info: bytes) -> Track:
@@ -255,7 +250,7 @@ def _wav_track(head: bytes) -> Track:
     if codec is None:
         raise AudioError(f"the WAV file has format {number} with {bits} bits; it must be PCM, float, mu-law or A-law")
     rate, channels = int.from_bytes(head[4:8], "little"), int.from_bytes(head[2:4], "little")
-    return Track("WAV", codec, rate, channels, framed=False, bytes_per_second=rate * channels * bits // 8)
+    return Track("WAV", codec, rate, channels, bytes_per_second=rate * channels * bits // 8)
 
 
 def demux_ogg(feed: ByteFeed) -> Parser:

@@ -100,12 +100,13 @@ class PcmDecoder:
     Args:
         encoding: how the bytes are to be read; None if only arrays will be pushed.
         channels: interleaved channels, 1 to 256.
+        checked: whether floats that are no audio are refused; otherwise whoever asks for them looks at them.
 
     Raises:
         OptionError: an unknown encoding or a channel count out of range.
     """
 
-    def __init__(self, encoding: Encoding | None = None, channels: int = 1) -> None:
+    def __init__(self, encoding: Encoding | None = None, channels: int = 1, *, checked: bool = True) -> None:
         if encoding is not None and encoding not in ENCODINGS:
             raise OptionError(f"encoding is {encoding!r}; it must be one of {', '.join(ENCODINGS)}")
         if not 1 <= channels <= MAXIMUM_CHANNELS:
@@ -113,6 +114,7 @@ class PcmDecoder:
         self.encoding: Final = encoding
         self.channels: Final = channels
         self.dropped_bytes = 0
+        self._checked: Final = checked
         self._to_float: Final = _converter(encoding)
         self._frame_bytes: Final = channels * BYTES_PER_SAMPLE[encoding] if encoding else 0
         self._pending = b""
@@ -164,7 +166,7 @@ class PcmDecoder:
         whole = len(data) - len(data) % self._frame_bytes
         frames = self._to_float(data if whole == len(data) else data[:whole]).reshape(-1, self.channels)
         # Integers are audio whatever they are.
-        if self.encoding == "float32":
+        if self.encoding == "float32" and self._checked:
             _refuse_bad_values(frames)
         self._pending = data[whole:]
         return frames
@@ -227,18 +229,26 @@ def _as_float(frames: npt.NDArray[Any]) -> Frames:
     return np.array(frames, np.float32)
 
 
-def _refuse_bad_values(frames: Frames) -> None:
-    """Raise unless all values are audio; two reductions see NaN, infinity and loudness alike."""
-    if frames.size == 0:
-        return
-    lowest, highest = float(frames.min()), float(frames.max())
-    if lowest >= -LOUDEST_FLOAT and highest <= LOUDEST_FLOAT:
-        return
+def bad_frame(frames: Frames) -> int | None:
+    """Where the first frame is that is no audio: not a number, or far over full scale; None if there is none."""
+    # Two reductions see NaN, infinity and loudness alike.
+    if frames.size == 0 or (float(frames.min()) >= -LOUDEST_FLOAT and float(frames.max()) <= LOUDEST_FLOAT):
+        return None
+    return int(np.flatnonzero(~(np.abs(frames) <= LOUDEST_FLOAT).all(axis=1))[0])
+
+
+def what_is_bad(frames: Frames, where: str) -> str:
+    """Why these frames are no audio; `where` names the first of them that is none."""
     if not np.isfinite(frames).all():
-        where = int(np.flatnonzero(~np.isfinite(frames).all(axis=1))[0])
-        raise AudioError(f"frame {where} of this piece is not a finite number; audio must be free of NaN and infinity")
-    peak = max(-lowest, highest)
-    raise AudioError(
-        f"float samples reach {peak:.6g}; full scale is 1.0 (divide integer samples by their full scale, "
-        f"or check the byte order, here {sys.byteorder}-endian arrays and little-endian bytes)"
+        return f"{where} is not a finite number; audio must be free of NaN and infinity"
+    return (
+        f"float samples reach {float(np.abs(frames).max()):.6g}; full scale is 1.0 (divide integer samples by their "
+        f"full scale, or check the byte order, here {sys.byteorder}-endian arrays and little-endian bytes)"
     )
+
+
+def _refuse_bad_values(frames: Frames) -> None:
+    """Raise unless all values are audio."""
+    if bad_frame(frames) is not None:
+        finite = np.isfinite(frames).all(axis=1)
+        raise AudioError(what_is_bad(frames, f"frame {int(finite.argmin())} of this piece"))

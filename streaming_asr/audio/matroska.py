@@ -139,7 +139,7 @@ def _track(fields: Mapping[int, bytes]) -> Track:
             # "fLaC" and a block's header stand before the description that every FLAC stream has.
             return flac_track("WebM", setup[8:42])
         case codec:
-            return Track("WebM", codec, round(_real(audio.get(_RATE, b""))), channels, setup, framed=pcm is None)
+            return Track("WebM", codec, round(_real(audio.get(_RATE, b""))), channels, setup)
 
 
 def _real(data: bytes) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from streaming_asr.audio.encodings import container_name
+from streaming_asr.audio.mpeg import adts_header, mp3_header
 
 FEW_BYTES: Final = 64
 """So many first bytes tell most containers."""
@@ -78,32 +79,16 @@ def _is_chain(head: bytes, length_of: Callable[[bytes], int]) -> bool:
     return frames > 0 and (frames == 3 or at >= len(head))
 
 
-_MP3_KBITS: Final[Mapping[int, tuple[int, ...]]] = {
-    1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-_MP3_RATES: Final = (44_100, 48_000, 32_000)
-
-
 def _mp3_frame(data: bytes) -> int:
-    """Bytes of the layer III frame that begins here, 0 if none does. Source: ISO/IEC 11172-3 and 13818-3, 2.4.1.3."""
-    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE6 != 0xE2:
-        return 0
-    version, kbits, rate = data[1] >> 3 & 3, data[2] >> 4, data[2] >> 2 & 3
-    if version == 1 or kbits in (0, 15) or rate == 3:
-        return 0
-    first = version == 3
-    hertz = _MP3_RATES[rate] >> (0 if first else 1 if version == 2 else 2)
-    bits = _MP3_KBITS[1 if first else 2][kbits - 1] * 1000
-    return (144 if first else 72) * bits // hertz + (data[2] >> 1 & 1)
+    """Bytes of the layer III frame that begins here, 0 if none does."""
+    header = mp3_header(data)
+    return header.length if header is not None and header.track.codec == "mp3" else 0
 
 
 def _adts_frame(data: bytes) -> int:
-    """Bytes of the ADTS frame that begins here, 0 if none does. Source: ISO/IEC 13818-7, 6.2."""
-    if len(data) < 7 or data[0] != 0xFF or data[1] & 0xF6 != 0xF0 or data[2] >> 2 & 15 > 12:
-        return 0
-    length = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
-    return length if length > 7 else 0
+    """Bytes of the ADTS frame that begins here, 0 if none does."""
+    header = adts_header(data)
+    return header.length if header is not None else 0
 
 
 def _transport_packet(data: bytes) -> int:

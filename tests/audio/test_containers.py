@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import wave
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from streaming_asr.audio.containers import AudioLimits
 from streaming_asr.audio.flac import frames_of
 from streaming_asr.audio.input import LONGEST_PIECE, AudioInput
+from streaming_asr.audio.mpeg import mp3_header
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.errors import AudioError, OptionError, StreamClosedError
 
@@ -200,6 +203,116 @@ def test_damaged_packets_are_counted() -> None:
     decoder.push(bytes(data))
     decoder.finish()
     assert decoder.damaged_packets > 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What comes of a stream, however it ends."""
+
+    samples: Samples
+    damaged: int
+    error: str
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Outcome) or (self.damaged, self.error) != (other.damaged, other.error):
+            return False
+        return np.array_equal(self.samples, other.samples)
+
+
+def outcome(data: bytes, sizes: Sequence[int] = ()) -> Outcome:
+    decoder, at, error = AudioInput(encoding="container"), 0, ""
+    samples = [np.zeros(0, np.float32)]
+    try:
+        for size in [*sizes, len(data)]:
+            samples.extend(decoder.pieces(data[at : at + size]))
+            at += size
+        samples.append(decoder.finish())
+    except AudioError as refusal:
+        error = str(refusal)
+    return Outcome(np.concatenate(samples), decoder.damaged_packets, error)
+
+
+def mp3_frames(data: bytes | bytearray) -> list[int]:
+    """Where the frames begin, behind the tag."""
+    at, places = 45, []
+    while header := mp3_header(bytes(data[at:])):
+        places.append(at)
+        at += header.length
+    return places
+
+
+damages = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=30)
+cuts = st.lists(st.integers(1, 3000), max_size=40)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([*FORMATS, "ogg-vorbis"]), damages, cuts)
+def test_any_cut_of_a_damaged_stream_gives_the_same(
+    name: str, damage: list[tuple[float, int]], sizes: list[int]
+) -> None:
+    data = bytearray(made(name))
+    for place, value in damage:
+        data[int(place * len(data))] = value
+    assert outcome(bytes(data), sizes) == outcome(bytes(data))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 38), st.integers(0, 3), st.integers(0, 255), cuts)
+def test_any_cut_of_an_mp3_with_a_wrong_header_gives_the_same(
+    frame: int, byte: int, value: int, sizes: list[int]
+) -> None:
+    """FFmpeg's parser lets a frame's sample rate hang on the bytes behind it, so that its length was another."""
+    data = bytearray(made("mp3"))
+    data[mp3_frames(data)[frame] + byte] = value
+    assert outcome(bytes(data), sizes) == outcome(bytes(data))
+
+
+def test_one_wrong_rate_in_an_mp3_costs_that_frame_only() -> None:
+    data = bytearray(made("mp3"))
+    data[mp3_frames(data)[20] + 2] ^= 4
+    heard = outcome(bytes(data))
+    assert heard.damaged == 1
+    assert len(heard.samples) == len(decoded(made("mp3"))) - 1152 // 3
+
+
+@pytest.mark.parametrize("name", ["ogg-opus", "browser"])
+def test_damaged_packets_of_opus_decode_to_the_same_each_time(name: str) -> None:
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        data = np.frombuffer(made(name), np.uint8).copy()
+        data[random.integers(300, len(data), 60)] = random.integers(0, 256, 60)
+        assert outcome(data.tobytes()) == outcome(data.tobytes())
+
+
+def test_layers_one_and_two_and_other_rates_are_cut_into_frames() -> None:
+    av = pytest.importorskip("av")
+    for rate, layer in [(48_000, 2), (22_050, 2), (32_000, 3), (16_000, 3)]:
+        content = io.BytesIO()
+        with av.open(content, "w", format="mp3" if layer == 3 else "mp2") as container:
+            stream = container.add_stream("libmp3lame" if layer == 3 else "mp2", rate=rate, layout="mono")
+            wanted = stream.codec_context.format
+            frame = av.AudioFrame.from_ndarray(sweep(rate)[None], format="flt", layout="mono")
+            frame.sample_rate = rate
+            for converted in av.AudioResampler(format=wanted, layout="mono", rate=rate).resample(frame):
+                container.mux(stream.encode(converted))
+            container.mux(stream.encode(None))
+        heard = outcome(content.getvalue())
+        assert (heard.damaged, heard.error) == (0, "")
+        assert len(heard.samples) / SAMPLE_RATE == pytest.approx(SECONDS, abs=0.15)
+
+
+def test_mp3_files_one_behind_the_other_are_no_damage() -> None:
+    one = made("mp3")
+    heard = outcome(one + b"TAG" + bytes(125) + one)
+    assert (heard.damaged, len(heard.samples)) == (0, 2 * len(decoded(one)))
+
+
+def test_what_comes_before_a_number_that_is_none_is_the_same_for_any_cut() -> None:
+    data = bytearray(made("wav-float"))
+    data[-100_000:-99_996] = struct.pack("<f", float("nan"))
+    whole = outcome(bytes(data))
+    assert re.fullmatch(r"frame \d+ is not a finite number; .*", whole.error)
+    assert outcome(bytes(data), [1000] * 300) == whole
 
 
 @pytest.mark.parametrize("garbage", [b"\0" * 50, b"hello, this is no audio", b"\xff\x00\xff\x00"])

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -99,8 +98,8 @@ class AudioDecoder:
             if source.cheap:
                 yield self._by_channel(source.input.push(piece), channel)
                 return
-            steps = source.steps(piece)
-            while (samples := await _on_thread(partial(_next_samples, steps))) is not None:
+            steps = _Steps(source.steps(piece))
+            while (samples := await _on_thread(steps.next)) is not None:
                 yield self._by_channel(samples, channel)
         except StreamClosedError as error:
             raise AudioError("the audio cannot be decoded any more") from error
@@ -167,15 +166,27 @@ async def _on_thread(work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_DECODING, work)
 
 
-def _next_samples(steps: Iterator[Samples]) -> Samples | None:
-    """The next half second, or little more, or what the bytes hold of it; None behind the last."""
-    pieces: list[Samples] = []
-    length = 0
-    for samples in steps:
-        pieces.append(samples)
-        length += len(samples)
-        if length >= LONGEST_PIECE:
-            break
-    if not length:
-        return None
-    return np.concatenate([samples for samples in pieces if len(samples)])
+class _Steps:
+    """The samples of a piece, half a second or little more at a time; an error comes behind what came before it."""
+
+    def __init__(self, pieces: Iterator[Samples]) -> None:
+        self._pieces: Final = pieces
+        self._failure: AudioError | None = None
+
+    def next(self) -> Samples | None:
+        """The next half second, or what the bytes hold of it; None behind the last. Raises AudioError."""
+        if self._failure is not None:
+            raise self._failure
+        taken: list[Samples] = []
+        length = 0
+        try:
+            for samples in self._pieces:
+                taken.append(samples)
+                length += len(samples)
+                if length >= LONGEST_PIECE:
+                    break
+        except AudioError as error:
+            if not length:
+                raise
+            self._failure = error
+        return np.concatenate([samples for samples in taken if len(samples)]) if length else None

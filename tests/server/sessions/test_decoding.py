@@ -124,3 +124,20 @@ async def test_whatever_bytes_come_the_answer_is_samples_or_a_clear_error(data: 
         except AudioError:
             continue
         assert all(np.isfinite(samples).all() for samples in channels.values())
+
+
+@pytest.mark.parametrize("size", [700, 4_096, 1 << 20])
+async def test_what_came_before_a_sample_that_is_none_is_heard_however_it_comes(size: int) -> None:
+    samples = np.concatenate([TONE, np.array([np.nan], np.float32), TONE])
+    content = io.BytesIO()
+    soundfile.write(content, samples, SAMPLE_RATE, format="WAV", subtype="FLOAT")
+    data, decoder, heard = content.getvalue(), AudioDecoder(AudioFormat("container")), list[Samples]()
+
+    async def push_all() -> None:
+        for start in range(0, len(data), size):
+            async for step in decoder.decode(data[start : start + size]):
+                heard.append(step[0])
+
+    with pytest.raises(AudioError, match="frame 8000 is not a finite number"):
+        await push_all()
+    np.testing.assert_array_equal(np.concatenate(heard), TONE)
