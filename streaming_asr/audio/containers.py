@@ -148,8 +148,9 @@ class ContainerDecoder:
             self._damaged_before += 1
         elif isinstance(found, Track):
             yield from self._end_track()
-            self._damaged_before, self.track = self.damaged_packets, found
+            self._damaged_before = self.damaged_packets
             self._codec = open_codec(found, self._limits.channels)
+            self.track = found
         elif self._codec is not None:
             yield from self._counted(self._codec.decode(found))
             if self._codec.damaged_in_a_row > self._limits.damaged_packets:

@@ -96,11 +96,12 @@ class StreamReader:
         self.damage: Final = Damage()
         self._file: Final = file
         self._decoder: Final = ContainerDecoder(_ANY_LENGTH)
-        self._first: list[Block] = []
+        self._first: Final[list[Block]] = []
+        self._failure: AudioError | None = None
         while self._decoder.track is None and (data := file.read(_READ_BYTES)):
-            self._first += self._decoder.push(data)
+            self._take_first(self._decoder.push(data))
         if self._decoder.track is None:
-            self._first += self._decoder.finish()
+            self._take_first(self._decoder.finish())
         track = self._decoder.track
         self.channels: int = track.channels if track else 0
         self.promised: float | None = track.seconds if track else None
@@ -109,6 +110,15 @@ class StreamReader:
             self.duration = length / track.bytes_per_second
         elif track is not None and track.sample_rate and (page := tail.rfind(b"OggS")) >= 0:
             self.duration = int.from_bytes(tail[page + 6 : page + 14], "little") / track.sample_rate
+
+    def _take_first(self, blocks: Iterator[Block]) -> None:
+        """Keep blocks; what is wrong with the audio itself is told behind them."""
+        try:
+            self._first.extend(blocks)
+        except AudioError as error:
+            if self._decoder.track is None:
+                raise
+            self._failure = error
 
     def blocks(self) -> Iterator[Block]:
         """Read once; raises AudioError where it can be read no further."""
@@ -125,6 +135,8 @@ class StreamReader:
     def _all(self) -> Iterator[Block]:
         yield from self._first
         self._first.clear()
+        if self._failure is not None:
+            raise self._failure
         while data := self._file.read(_READ_BYTES):
             yield from self._decoder.push(data)
         yield from self._decoder.finish()
@@ -240,8 +252,10 @@ class AvReader:
         for converted in self._resampler(frame).resample(frame):
             frames = np.asarray(converted.to_ndarray(), np.float32).reshape(-1, channels)
             # Damaged packets decode into anything, and what is said after them must still be heard.
-            finite = frames if np.isfinite(frames).all() else np.nan_to_num(frames)
-            yield Block(np.clip(finite, -1.0, 1.0), rate)
+            if not np.isfinite(frames).all():
+                self.damage.count(0.0, self._timeline.position)
+                frames = np.nan_to_num(frames)
+            yield Block(np.clip(frames, -1.0, 1.0), rate)
 
     def _resampler(self, frame: Any) -> Any:
         """What brings frames of this format to packed floats; it cannot change its mind."""

@@ -10,7 +10,7 @@ import pytest
 
 from streaming_asr.audio.encodings import Frames
 from streaming_asr.audio.files import FileSource, Pipe
-from streaming_asr.audio.samples import SAMPLE_RATE
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.errors import AudioError
 from tests.audio.recordings import FIRST, SECOND, coded, spans, tone, wav
 
@@ -146,14 +146,32 @@ def test_a_file_without_audio_is_named(content: bytes, said: str, piped: bool) -
         list(opened(content, piped=piped))
 
 
-def test_what_comes_before_a_value_that_is_no_number_is_heard() -> None:
-    samples = np.concatenate([BOTH, [np.float32("nan")], BOTH]).astype("<f4")
+def float_wav(samples: Samples) -> bytes:
     described = struct.pack("<IHHIIHH", 16, 3, 1, SAMPLE_RATE, 4 * SAMPLE_RATE, 4, 32)
-    content = b"RIFF\0\0\0\0WAVEfmt " + described + b"data" + struct.pack("<I", 4 * len(samples)) + samples.tobytes()
+    data = samples.astype("<f4").tobytes()
+    return b"RIFF\0\0\0\0WAVEfmt " + described + b"data" + struct.pack("<I", len(data)) + data
+
+
+@either_way
+@pytest.mark.parametrize("seconds", [0.1, 2.0], ids=["in the first bytes", "later"])
+def test_what_comes_before_a_value_that_is_no_number_is_heard(seconds: float, piped: bool) -> None:
+    before = tone(FIRST, seconds)
     pieces: list[Frames] = []
-    with pytest.raises(AudioError, match=r"talk .* damaged behind 2\.0 s: .* not a finite number"):
-        pieces.extend(opened(content))
-    assert spans(np.concatenate(pieces)) == close_to(WHOLE)
+    with pytest.raises(AudioError, match=rf"talk .* damaged behind {seconds} s: .* not a finite number"):
+        pieces.extend(opened(float_wav(np.concatenate([before, [np.float32("nan")], BOTH])), piped=piped))
+    assert sum(map(len, pieces)) == len(before)
+
+
+def test_integers_that_were_written_as_floats_are_refused() -> None:
+    with pytest.raises(AudioError, match=r"talk .* float samples reach .*; full scale is 1.0"):
+        list(opened(float_wav(32_767 * BOTH)))
+
+
+def test_numbers_that_are_none_in_other_files_are_silence_and_told() -> None:
+    samples = np.concatenate([tone(FIRST, 1, 48_000), np.full(100, np.nan, np.float32), tone(SECOND, 1, 48_000)])
+    source = opened(coded([samples], "caf", "pcm_f32le"))
+    assert spans(np.concatenate(list(source))) == close_to(WHOLE)
+    assert source.notes == ["damaged: a packet, at 1.0 s, cannot be decoded"]
 
 
 def test_a_playlist_opens_nothing() -> None:

@@ -1,21 +1,28 @@
-"""Recorded files that come in one request: kept on disk, and recognized a second of audio at a time."""
+"""Recorded files that come in one request: kept on disk, and recognized a second of audio at a time.
+
+`recognize` goes in the order of the library's loop (`streaming_asr.recognition`): push every piece, finish, and only
+then raise what ended the audio. It is a loop of its own because it awaits between the steps, where it counts for the
+key, checks limits and sees that the client has gone; the library's blocks, and would need a thread for each upload.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import numpy as np
+
 from streaming_asr.audio.encodings import HEADER_BYTES, Frames, container_name
 from streaming_asr.audio.files import FileSource
 from streaming_asr.audio.input import AudioInput
 from streaming_asr.audio.samples import Samples, seconds
-from streaming_asr.errors import OptionError
+from streaming_asr.errors import AudioError, OptionError
 from streaming_asr.events import Event
 from streaming_asr.protocol import Start
 from streaming_asr.text import FormatOptions
@@ -60,10 +67,14 @@ async def limited(pieces: AsyncIterable[bytes], limit: int) -> AsyncIterator[byt
 
 @dataclass(frozen=True, slots=True)
 class Recognized:
-    """The events of one more second of a recording, of which `position` seconds are done."""
+    """The events of one more second of a recording, of which `position` seconds are done.
+
+    The last one has `notes` about what of the recording could not be read.
+    """
 
     events: tuple[Event, ...]
     position: float
+    notes: tuple[str, ...] = ()
 
 
 async def recognize(
@@ -81,8 +92,8 @@ async def recognize(
     """Run a recording through a stream of its own, as fast as it goes, until the client has `gone`.
 
     `audio` says what it is, where it is no file but raw samples; `channel` is the one to recognize, None their mean,
-    and `track` the audio track of a film, None its default. Raises AudioError, OptionError, ProtocolError; no error
-    names a path of this machine.
+    and `track` the audio track of a film, None its default. Raises AudioError, behind the events of what was
+    read before, OptionError, ProtocolError; no error names a path of this machine.
     """
     stream = service.models.open(await service.models.prepare(start), formatted=formatted)
     position = 0
@@ -91,7 +102,7 @@ async def recognize(
         source = await asyncio.to_thread(_open, recording, audio, channel, track)
         stack.callback(source.close)
         pieces = iter(source)
-        while (samples := await asyncio.to_thread(_next_samples, pieces)) is not None:
+        while isinstance(samples := await asyncio.to_thread(_next_samples, pieces), np.ndarray):
             if await gone():
                 raise OptionError("the client has gone")
             events = tuple(await stream.push(samples))
@@ -99,7 +110,10 @@ async def recognize(
             _check_length(seconds(position), service)
             meter.audio(seconds(len(samples)))
             yield _counted(Recognized(events, seconds(position)), meter)
-        yield _counted(Recognized(tuple(await stream.finish()), seconds(position)), meter)
+        rest = tuple(await stream.finish())
+        yield _counted(Recognized(rest, seconds(position), tuple(source.notes)), meter)
+        if samples is not None:
+            raise samples
 
 
 def _counted(recognized: Recognized, meter: KeyMeter) -> Recognized:
@@ -108,8 +122,12 @@ def _counted(recognized: Recognized, meter: KeyMeter) -> Recognized:
     return recognized
 
 
-def _next_samples(pieces: Iterator[Frames]) -> Samples | None:
-    piece = next(pieces, None)
+def _next_samples(pieces: Iterator[Frames]) -> Samples | AudioError | None:
+    """The next piece, or what ended them; None at a good end."""
+    try:
+        piece = next(pieces, None)
+    except AudioError as error:
+        return error
     return None if piece is None else piece[:, 0]
 
 
@@ -135,6 +153,8 @@ def _is_raw(recording: Recording, audio: AudioFormat | None) -> bool:
 
 class _Raw:
     """Raw samples on disk, as the mean of their channels or one of them, mono at 16 kHz."""
+
+    notes: Final[Sequence[str]] = ()
 
     def __init__(self, path: Path, audio: AudioFormat, channel: int | None) -> None:
         self._file: Final = path.open("rb")

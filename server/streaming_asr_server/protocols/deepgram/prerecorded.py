@@ -40,6 +40,8 @@ class Said:
     channels: Sequence[Sequence[Final]]
     duration: float
     sha256: str
+    notes: Sequence[str] = ()
+    """What of the recording could not be read."""
 
 
 async def transcribe_recording(service: Service, request: HTTPRequest) -> Response:
@@ -111,7 +113,7 @@ async def _recognize(
     if listen.audio.separate:
         count = min(await channels_of(recording, listen.audio), MAXIMUM_CHANNELS)
         wanted = list(range(max(count, 1)))
-    channels, duration = [], 0.0
+    channels, duration, notes = [], 0.0, tuple[str, ...]()
     for channel in wanted:
         finals: list[Final] = []
         pieces = recognize(
@@ -127,9 +129,9 @@ async def _recognize(
         async with aclosing(pieces):
             async for piece in pieces:
                 finals += [event for event in piece.events if isinstance(event, Final)]
-                duration = max(duration, piece.position)
+                duration, notes = max(duration, piece.position), piece.notes
         channels.append(finals)
-    return Said(channels, duration, sha256)
+    return Said(channels, duration, sha256, notes)
 
 
 def answer(request: Request, listen: Listen, said: Said) -> dict[str, Any]:
@@ -143,6 +145,7 @@ def answer(request: Request, listen: Listen, said: Said) -> dict[str, Any]:
         "channels": len(said.channels),
         "models": [request.model_uuid],
         "model_info": {request.model_uuid: request.model_info()},
+        **({"notes": list(said.notes)} if said.notes else {}),
     }
     channels = [
         {"alternatives": _alternatives(finals, listen), **messages.detected(main_language(finals))}

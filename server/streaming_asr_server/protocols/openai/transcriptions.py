@@ -84,8 +84,8 @@ async def _answer(service: Service, request: Request) -> Response:
         first = await anext(pieces)
         if options.stream:
             return EventStream(_deltas(first, pieces), stack.pop_all())
-        transcript = await _transcript(first, pieces)
-        return _response(transcript, options, _language(service, start, transcript.utterances))
+        transcript, notes = await _transcript(first, pieces)
+        return _response(transcript, options, _language(service, start, transcript.utterances), notes)
 
 
 def _language(service: Service, start: Start, said: Sequence[Final]) -> str:
@@ -101,15 +101,16 @@ async def _each_channel(
     service: Service, request: Request, recording: Recording, start: Start, options: Options, meter: KeyMeter
 ) -> Response:
     """What each channel says by itself, and all together in the order of time."""
-    transcripts = []
+    transcripts, notes = [], tuple[str, ...]()
     count = min(await channels_of(recording, None, track=options.track), _MAXIMUM_CHANNELS)
     for channel in range(max(count, 1)):
         gone, track = request.is_disconnected, options.track
         pieces = recognize(service, recording, start, meter=meter, gone=gone, channel=channel, track=track)
         async with aclosing(pieces):
-            transcripts.append(await _transcript(await anext(pieces), pieces))
+            transcript, notes = await _transcript(await anext(pieces), pieces)
+            transcripts.append(transcript)
     said = [final for one in transcripts for final in one.utterances]
-    return JSONResponse(_by_channel(transcripts, options, _language(service, start, said)))
+    return JSONResponse(_by_channel(transcripts, options, _language(service, start, said)) | _noted(notes))
 
 
 async def _upload(request: Request, limit: int, stack: AsyncExitStack) -> tuple[FormData, Recording]:
@@ -197,12 +198,14 @@ def _refusal(error: Exception) -> Refusal:
             return Refusal(400, "invalid_request", str(error))
 
 
-async def _transcript(first: Recognized, pieces: AsyncGenerator[Recognized, None]) -> Transcript:
-    events, position = list(first.events), first.position
-    async for piece in pieces:
-        events += piece.events
-        position = piece.position
-    return Transcript.of(events, duration=position)
+async def _transcript(
+    first: Recognized, pieces: AsyncGenerator[Recognized, None]
+) -> tuple[Transcript, tuple[str, ...]]:
+    """What was said, and notes about what could not be read."""
+    events, last = list(first.events), first
+    async for last in pieces:
+        events += last.events
+    return Transcript.of(events, duration=last.position), last.notes
 
 
 class EventStream(StreamingResponse):
@@ -219,19 +222,18 @@ class EventStream(StreamingResponse):
 
 async def _deltas(first: Recognized, pieces: AsyncGenerator[Recognized, None]) -> AsyncIterator[str]:
     """Text as soon as it stands, and everything at the end; an error where it goes wrong in between."""
-    growing, position = GrowingText(), first.position
+    growing, last = GrowingText(), first
     try:
         for delta in growing.push(first.events):
             yield _event("transcript.text.delta", delta=delta)
-        async for piece in pieces:
-            position = piece.position
-            for delta in growing.push(piece.events):
+        async for last in pieces:
+            for delta in growing.push(last.events):
                 yield _event("transcript.text.delta", delta=delta)
     except (ProtocolError, AudioError, OptionError) as error:
         refusal = _refusal(error)
         yield _event("error", error={"message": str(refusal), "code": refusal.code, "param": None})
         return
-    yield _event("transcript.text.done", text=growing.text, usage=_usage(position))
+    yield _event("transcript.text.done", text=growing.text, usage=_usage(last.position), **_noted(last.notes))
 
 
 class GrowingText:
@@ -274,18 +276,24 @@ def _usage(duration: float) -> dict[str, Any]:
     return {"type": "duration", "seconds": math.ceil(duration)}
 
 
-def _response(transcript: Transcript, options: Options, language: str) -> Response:
+def _noted(notes: Sequence[str]) -> dict[str, Any]:
+    """A field of our own, which is there only where something could not be read."""
+    return {"notes": list(notes)} if notes else {}
+
+
+def _response(transcript: Transcript, options: Options, language: str, notes: Sequence[str]) -> Response:
+    headers = {"X-Notes": "; ".join(notes)} if notes else {}
     match options.response_format:
         case "json":
-            return JSONResponse({"text": transcript.formatted, "usage": _usage(transcript.duration)})
+            return JSONResponse({"text": transcript.formatted, "usage": _usage(transcript.duration), **_noted(notes)})
         case "verbose_json":
-            return JSONResponse(_verbose(transcript, language, words=options.words))
+            return JSONResponse({**_verbose(transcript, language, words=options.words), **_noted(notes)})
         case "text":
-            return PlainTextResponse(f"{transcript.formatted}\n")
+            return PlainTextResponse(f"{transcript.formatted}\n", headers=headers)
         case "srt":
-            return PlainTextResponse(transcript.srt())
+            return PlainTextResponse(transcript.srt(), headers=headers)
         case "vtt":
-            return PlainTextResponse(transcript.vtt(), media_type="text/vtt")
+            return PlainTextResponse(transcript.vtt(), media_type="text/vtt", headers=headers)
 
 
 def _by_channel(transcripts: Sequence[Transcript], options: Options, language: str) -> dict[str, Any]:

@@ -148,3 +148,11 @@ def test_paragraphs_are_sentences_that_long_pauses_part() -> None:
 def test_nothing_said_is_an_empty_answer() -> None:
     best = told("paragraphs=true")
     assert (best["transcript"], best["words"], best["paragraphs"]) == ("", [], {"transcript": "", "paragraphs": []})
+
+
+async def test_what_of_a_recording_is_missing_is_told() -> None:
+    content = io.BytesIO()
+    soundfile.write(content, tone_words(BLOCKS), 16_000, format="FLAC")
+    said = (await post("", content.getvalue()[:-20])).json()
+    assert said["metadata"]["notes"]
+    assert "notes" not in (await post("", content.getvalue())).json()["metadata"]

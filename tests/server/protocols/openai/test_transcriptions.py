@@ -213,3 +213,20 @@ async def test_a_track_of_a_film_can_be_chosen() -> None:
     assert texts == ["w170", "w170", ""]
     said = (await post({"track": "fra"}, file=film)).json()["error"]["message"]
     assert "no audio track fra; its audio tracks are 0 (deu), 1 (eng)" in said
+
+
+@pytest.mark.parametrize("response_format", ["json", "verbose_json", "text", "srt"])
+async def test_what_of_a_recording_is_missing_is_told(response_format: str) -> None:
+    answer = await post({"response_format": response_format}, file=recording("FLAC")[:-20])
+    said = answer.headers["x-notes"] if response_format in ("text", "srt") else answer.json()["notes"][0]
+    assert "cannot be decoded" in said or "its header promises 0.7 s" in said
+
+
+async def test_a_stream_of_text_tells_all_that_came_before_what_cannot_be_read() -> None:
+    content = io.BytesIO()
+    samples = np.concatenate([tone_words(BLOCKS), [np.nan]])
+    soundfile.write(content, samples, 16_000, format="WAV", subtype="FLOAT")
+    answer = await post({"stream": "true"}, file=content.getvalue())
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert "".join(event.get("delta", "") for event in events) == "w17 w18 w19"
+    assert "not a finite number" in events[-1]["error"]["message"]
