@@ -39,14 +39,14 @@ layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 # The laws of streaming, model and search, and the protocol: what another Python or numpy could break.
 CORE := tests/decoding tests/model tests/checkpoints tests/client \
 	tests/test_session.py tests/test_utterance.py tests/test_recognizer.py tests/test_protocol.py
 
 core: $(VENV)/.test  ## the tests of the core alone
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(CORE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(CORE)
 
 pythons:  ## the interpreters on this machine that will do, one of each version
 	@for p in $(CANDIDATES); do \
@@ -56,7 +56,7 @@ pythons:  ## the interpreters on this machine that will do, one of each version
 lm: $(VENV)/.dev  ## kenlm, which compiles from source, for the tests that compare with it
 	$(INSTALL) --editable '.[lm]'
 
-clients: $(VENV)/.dev  ## the client packages of other services, each in its own environment, for the tests with them
+clients: $(BIN)/python  ## the client packages of other services, each in its own environment, for the tests with them
 	$(BIN)/python tests/clients/environments.py
 
 model: $(STARTS)  ## trains a model as RECIPE=english-small, english-whisper or english-medium (one GPU) says; goes on where it stopped
