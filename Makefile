@@ -10,6 +10,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # NUMPY names another numpy than the pinned one.
 NUMPY ?=
+# WORKERS is how many tests run at once; auto is as many as there are cores.
+WORKERS ?= auto
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt
 
 SPEECH ?= ../shared/speech
@@ -39,14 +41,14 @@ layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The laws of streaming, model and search, and the protocol: what another Python or numpy could break.
 CORE := tests/decoding tests/model tests/checkpoints tests/client \
 	tests/test_session.py tests/test_utterance.py tests/test_recognizer.py tests/test_protocol.py
 
 core: $(VENV)/.test  ## the tests of the core alone
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(CORE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(CORE)
 
 pythons:  ## the interpreters on this machine that will do, one of each version
 	@for p in $(CANDIDATES); do \
@@ -94,11 +96,12 @@ prepared/text/pauses.json: $(VENV)/.dev
 docs: .venv-docs/.ready  ## the documentation as a site in site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
-dist: .venv-dist/.ready  ## wheel and sdist in dist/, checked, then installed and used outside the repository
+dist: .venv-dist/.ready  ## wheel, sdist and npm package in dist/, checked, then installed and used outside the repository
 	rm -rf dist
 	.venv-dist/bin/python -m build --outdir dist
 	.venv-dist/bin/twine check --strict dist/*
 	.venv-dist/bin/check-wheel-contents dist/*.whl
+	! command -v npm > /dev/null || npm pack --silent --pack-destination dist ./client/javascript
 	.venv-dist/bin/python tests/distribution/installed.py dist
 
 extras: .venv-dist/.ready  ## each extra in an empty environment of each Python; some fetch torch, minutes and gigabytes

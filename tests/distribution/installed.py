@@ -1,17 +1,20 @@
 """Install a wheel in empty environments outside the repository and use it there: `make dist` runs this.
 
 One environment gets the extra `server` and runs the demo and a server; the other gets nothing but the base install
-and asks that server. Both must find only what the wheel brings.
+and asks that server. Both must find only what the wheel brings. The JavaScript package, packed by npm, is installed in
+an empty folder and asks the server from Node.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import zipfile
@@ -27,6 +30,19 @@ CONTENTS = (
     "streaming_asr/embedded/english/model.safetensors",
     "streaming_asr_client/__init__.py",
     "streaming_asr_server/web/index.html",
+    "streaming_asr_server/javascript/index.js",
+)
+SOURCES = (
+    "pyproject.toml",
+    "Makefile",
+    "constraints.txt",
+    "LICENSE",
+    "streaming_asr/embedded/english/model.safetensors",
+    "server/streaming_asr_server/command.py",
+    "client/web/index.html",
+    "client/javascript/package.json",
+    "tests/conftest.py",
+    "docs/index.md",
 )
 REFERENCE = re.compile(r"""(?:from|import|src=|href=)\s*\(?["'](?P<path>[\w./-]+\.(?:js|css|svg))["']""")
 
@@ -54,7 +70,11 @@ def environment(folder: Path, requirement: str) -> Path:
 
 def said(programs: Path, folder: Path, *arguments: str) -> str:
     """What the installed program prints, run outside the repository."""
-    command = [str(programs / "streaming-asr"), *arguments]
+    return output_of([str(programs / "streaming-asr"), *arguments], folder)
+
+
+def output_of(command: list[str], folder: Path) -> str:
+    """What a command prints."""
     return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True, timeout=600).stdout
 
 
@@ -116,8 +136,8 @@ def walk_page(address: str) -> int:
     return len(seen)
 
 
-def round_trip(server_programs: Path, client_programs: Path, folder: Path) -> None:
-    """The base install sends the demo's recording to a server and gets its words, and the page comes whole."""
+def round_trip(server_programs: Path, client_programs: Path, module: Path | None, folder: Path) -> None:
+    """The base install and Node send the demo's recording to a server and get its words, and the page comes whole."""
     recording = installed(server_programs) / "embedded" / "demo.flac"
     port = free_port()
     server = subprocess.Popen([server_programs / "streaming-asr", "serve", "--port", str(port)], cwd=folder)
@@ -125,17 +145,19 @@ def round_trip(server_programs: Path, client_programs: Path, folder: Path) -> No
         wait_for(f"http://127.0.0.1:{port}/readyz", server)
         print(f"page: {walk_page(f'http://127.0.0.1:{port}/')} files")
         run_script(server_programs, folder, TO_RAW, str(recording), "demo.raw")
+        wanted = recording.with_suffix(".txt").read_text("utf-8")
         text = run_script(client_programs, folder, CLIENT, f"ws://127.0.0.1:{port}", "demo.raw")
-        check_words("client and server", recording.with_suffix(".txt").read_text("utf-8"), text)
+        check_words("client and server", wanted, text)
+        if module is not None:
+            command = ["node", "ask.mjs", f"ws://127.0.0.1:{port}", str(folder / "demo.raw")]
+            check_words("Node and server", wanted, output_of(command, module))
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=60)
 
 
 def run_script(programs: Path, folder: Path, script: str, *arguments: str) -> str:
-    command = [str(programs / "python"), "-I", "-c", script, *arguments]
-    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
-    return done.stdout.strip()
+    return output_of([str(programs / "python"), "-I", "-c", script, *arguments], folder).strip()
 
 
 TO_RAW = """
@@ -164,16 +186,57 @@ assert "torch" not in sys.modules
 """
 
 
+NODE_CLIENT = """
+import { readFile } from "node:fs/promises";
+import { connect } from "streaming-asr";
+
+const content = await readFile(process.argv[3]);
+const stream = await connect(process.argv[2], { sampleRate: content.readUInt32LE(0) });
+const sent = stream.send(new Uint8Array(content.subarray(4))).then(() => stream.finish());
+for await (const event of stream) if (event.type === "final") console.log(event.text);
+await sent;
+"""
+
+
+def node_module(dist: Path, folder: Path) -> Path | None:
+    """An empty folder with the JavaScript package from `dist` alone and a program that uses it; None without npm."""
+    if shutil.which("npm") is None:
+        print("no npm here: the JavaScript package is left out")
+        return None
+    folder.mkdir()
+    (folder / "package.json").write_text('{"private": true}')
+    (package,) = dist.glob("*.tgz")
+    command = ["npm", "install", "--offline", "--silent", "--no-audit", "--no-fund", str(package)]
+    subprocess.run(command, cwd=folder, check=True, timeout=600)
+    installed_names = {path.name for path in (folder / "node_modules").iterdir() if not path.name.startswith(".")}
+    assert installed_names == {"streaming-asr"}, f"{package.name} brings {installed_names}"
+    (folder / "ask.mjs").write_text(NODE_CLIENT)
+    return folder
+
+
+def check_sdist(sdist: Path) -> None:
+    """It holds what a wheel is built from, and the tests."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    missing = [name for name in SOURCES if name not in names]
+    assert not missing, f"{sdist.name} lacks {missing}"
+    print(f"{sdist.name}: {sdist.stat().st_size / 1e6:.1f} MB, {len(names)} files")
+
+
 def main() -> None:
-    """Check the wheel in the folder that is named, in every way."""
-    wheel = next(Path(sys.argv[1]).resolve().glob("*.whl"))
+    """Check what lies in the folder that is named, in every way."""
+    dist = Path(sys.argv[1]).resolve()
+    (wheel,) = dist.glob("*.whl")
+    (sdist,) = dist.glob("*.tar.gz")
     check_wheel(wheel)
+    check_sdist(sdist)
     os.environ.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = environment(folder / "server", f"{wheel}[server]")
         demonstrate(server, folder)
-        round_trip(server, environment(folder / "client", str(wheel)), folder)
+        client = environment(folder / "client", str(wheel))
+        round_trip(server, client, node_module(dist, folder / "node"), folder)
 
 
 if __name__ == "__main__":

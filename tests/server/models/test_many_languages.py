@@ -36,14 +36,15 @@ def configured(folder: Path, folders: Folders, *, many: str = MANY, more: str = 
     return read_settings(given, environment={}, file=file)
 
 
-def solo(folders: Folders, audio: Samples) -> Mapping[str, list[Final]]:
+@pytest.fixture(scope="module")
+def alone(folders: Folders, speech: Samples) -> Mapping[str, list[Final]]:
     """What each language says alone, by the library, from the folders."""
     options = {"latency": Latency(chunk_ms=320, lookahead_ms=160, left_ms=2_000), "beam_width": 1}
     said = {}
     for code, folder in {"it": folders.italian, "es": folders.spanish, **dict.fromkeys(LETTERS, folders.many)}.items():
         with Recognizer.load(folder, language=code) as recognizer:
             stream = recognizer.stream(sample_rate=16_000, **options)  # type: ignore[arg-type]
-            events = [*stream.push(audio), *stream.finish()]
+            events = [*stream.push(speech), *stream.finish()]
             said[code] = [event for event in events if isinstance(event, Final)]
     return said
 
@@ -57,9 +58,8 @@ def readable(finals: Sequence[Final]) -> list[str]:
 
 
 async def test_every_client_has_what_its_language_says_alone(
-    hub: HubStandIn, folders: Folders, tmp_path: Path, speech: Samples
+    hub: HubStandIn, folders: Folders, tmp_path: Path, speech: Samples, alone: Mapping[str, list[Final]]
 ) -> None:
-    alone = solo(folders, speech)
     assert len({" ".join(raw_words(finals)) for finals in alone.values()} - {""}) == 5
     port = free_port()
     settings = configured(tmp_path, folders, wyoming_port=port)
@@ -94,7 +94,11 @@ async def test_every_client_has_what_its_language_says_alone(
 
 
 async def test_a_broken_adapter_is_one_clear_error_and_no_harm_to_the_others(
-    folders: Folders, tmp_path: Path, speech: Samples, caplog: pytest.LogCaptureFixture
+    folders: Folders,
+    tmp_path: Path,
+    speech: Samples,
+    alone: Mapping[str, list[Final]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     many = tmp_path / "many"
     many.mkdir()
@@ -104,7 +108,7 @@ async def test_a_broken_adapter_is_one_clear_error_and_no_harm_to_the_others(
     (many / "adapter.fra.safetensors").write_bytes(whole[: len(whole) // 2])
     (many / "adapter.deu.safetensors").unlink()
     settings = configured(tmp_path, folders, many=str(many))
-    expected = {code: raw_words(finals) for code, finals in solo(folders, speech).items()}
+    expected = {code: raw_words(finals) for code, finals in alone.items()}
     async with local_server(model_sources(settings), settings) as server:
         told = [record.__dict__["reason"] for record in caplog.records if "language cannot" in record.message]
         assert len(told) == 2
@@ -122,11 +126,11 @@ async def test_a_broken_adapter_is_one_clear_error_and_no_harm_to_the_others(
 
 
 async def test_all_languages_of_a_checkpoint_are_there_and_few_are_held(
-    folders: Folders, tmp_path: Path, speech: Samples
+    folders: Folders, tmp_path: Path, speech: Samples, alone: Mapping[str, list[Final]]
 ) -> None:
     given = {"model": str(folders.many), "languages": ["all"], "maximum_languages": 1, "chunk_ms": 320}
     settings = read_settings({**given, "lookahead_ms": 160, "left_ms": 2_000, "beam_width": 1}, environment={})
-    expected = {code: raw_words(finals) for code, finals in solo(folders, speech).items()}
+    expected = {code: raw_words(finals) for code, finals in alone.items()}
     async with local_server(model_sources(settings), settings) as server:
         info = (await asyncio.to_thread(httpx.get, f"{server.http}/v1/info")).json()
         assert info["languages"] == ["de", "en", "fr"]
@@ -136,10 +140,9 @@ async def test_all_languages_of_a_checkpoint_are_there_and_few_are_held(
 
 
 async def test_a_stream_that_leaves_its_language_open_says_what_the_found_one_says_alone(
-    hub: HubStandIn, folders: Folders, tmp_path: Path, speech: Samples
+    hub: HubStandIn, folders: Folders, tmp_path: Path, speech: Samples, alone: Mapping[str, list[Final]]
 ) -> None:
-    said = solo(folders, speech)
-    alone = {"en": said["eng"], "fr": said["fra"], "de": said["deu"]}
+    spoken = {"en": alone["eng"], "fr": alone["fra"], "de": alone["deu"]}
     settings = configured(tmp_path, folders)
     async with local_server(model_sources(settings), settings) as server:
         events, deepgram = await asyncio.gather(
@@ -149,4 +152,4 @@ async def test_a_stream_that_leaves_its_language_open_says_what_the_found_one_sa
     (final,) = [event for event in events if isinstance(event, Final)]
     assert final.language is not None
     assert 1 / 3 < final.language.confidence <= 1
-    assert [final.text] == deepgram == raw_words(alone[final.language.code])
+    assert [final.text] == deepgram == raw_words(spoken[final.language.code])
