@@ -161,7 +161,7 @@ class AvCodec:
             return
         try:
             for packet in frames_of(piece) if self._track.codec == "flac" else [piece]:
-                yield self._av.Packet(packet)
+                yield _packet(self._av, packet)
         except AudioError:
             self._count_damage()
 
@@ -187,22 +187,22 @@ class AvCodec:
 
 
 def _codec_context(av: Any, codec: str) -> Any:
-    """The decoder of FFmpeg's that gives the same samples for the same packets, also for damaged ones.
-
-    FFmpeg's own decoder of Opus gives what lay in memory for parts of a damaged packet; libopus does not.
-    """
-    replaced = codec == "opus" and "libopus" in av.codecs_available
-    context = av.CodecContext.create("libopus" if replaced else codec, "r")
+    context = av.CodecContext.create(codec, "r")
     context.thread_count = 1
     # Without checksums, damaged FLAC frames become noise.
-    context.options = _OPTIONS.get("libopus" if replaced else codec, {})
+    context.options = {"err_detect": "crccheck+explode"} if codec == "flac" else {}
     return context
 
 
-_OPTIONS: Final[Mapping[str, dict[str, str]]] = {
-    "flac": {"err_detect": "crccheck+explode"},
-    "libopus": {"request_sample_fmt": "flt"},
-}
+def _packet(av: Any, data: bytes | bytearray | memoryview) -> Any:
+    """A packet with zeros behind it, which a decoder may read where its bytes are damaged.
+
+    Behind the bytes that PyAV is given for a packet lies whatever memory holds, which the samples then hang on. Source:
+    FFmpeg, `AV_INPUT_BUFFER_PADDING_SIZE`.
+    """
+    packet = av.Packet(len(data))
+    packet.update(data)
+    return packet
 
 
 class OpusPackets:
@@ -232,7 +232,7 @@ class OpusPackets:
         if len(piece) > _LONGEST_PACKETS["opus"]:
             raise AudioError(f"an Opus packet has {len(piece)} bytes; {_LONGEST_PACKETS['opus']} is the most")
         try:
-            frames = self._codec.decode(self._av.Packet(bytes(piece)))
+            frames = self._codec.decode(_packet(self._av, piece))
         except self._av.error.FFmpegError as error:
             raise AudioError(f"a message of {len(piece)} bytes is not an Opus packet") from error
         for frame in frames:
