@@ -11,9 +11,10 @@ import numpy as np
 
 from streaming_asr.audio.conversion import Conversion
 from streaming_asr.audio.encodings import Frames
-from streaming_asr.audio.joined import JoinedReader, Part, movie_parts
+from streaming_asr.audio.joined import JoinedReader, Part, PipedMovies, movie_parts
 from streaming_asr.audio.readers import AvReader, Reader, StreamReader, is_read_here
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples, seconds
+from streaming_asr.audio.sniffing import is_mp4
 from streaming_asr.errors import AudioError, OptionError
 
 _HEAD_BYTES: Final = 12
@@ -256,4 +257,6 @@ def _open_pipe(pipe: Pipe, track: int | str | None) -> Reader:
         raise AudioError("it is empty")
     if track is None and is_read_here(head):
         return StreamReader(pipe)
+    if is_mp4(head):
+        return PipedMovies(pipe, lambda part, live: AvReader(part, live=live, track=track))
     return AvReader(pipe, live=True, track=track)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from streaming_asr.audio.joined import index_comes_last
 from streaming_asr.audio.sniffing import (
     ENOUGH_BYTES,
     FEW_BYTES,
     is_container,
-    is_mp4,
     is_text,
     may_be_chain,
-    needs_seeking,
 )
 from streaming_asr.audio.sources import ByteStream, FileSource, Pipe, Source, StandardInput
 from streaming_asr.command_line.options import RawAudioOptions
@@ -30,8 +28,6 @@ RAW_SUFFIXES: Final = frozenset({".raw", ".pcm", ".ul", ".ulaw", ".al", ".alaw"}
 """Files of these names have no header; what they are is said by the options for raw audio."""
 PIECE_MS: Final = 500
 """Files are read in larger pieces than a microphone gives: there is less to do per second of audio."""
-_LONGEST_INDEX: Final = 64 << 20
-"""Bytes in which an MP4 file must say whether its index stands in front."""
 
 
 @contextmanager
@@ -112,10 +108,11 @@ def _opened(
     if not is_container(head):
         yield _samples(stream, raw, channel)
         return
-    with (
-        _spooled(stream, name) as whole,
-        FileSource(whole, piece_ms=PIECE_MS, channel=channel, track=track, name=name) as source,
-    ):
+    if isinstance(stream, Pipe) and index_comes_last(stream):
+        announce(
+            f"streaming-asr: {name} is an MP4 file whose index comes last: it is read to its end before it is heard"
+        )
+    with FileSource(stream, piece_ms=PIECE_MS, channel=channel, track=track, name=name) as source:
         yield source
 
 
@@ -126,32 +123,6 @@ def _head(pipe: Pipe) -> bytes:
 
 def _samples(stream: BinaryIO | Pipe, raw: RawAudioOptions, channel: int | None) -> StandardInput:
     return StandardInput(raw.encoding, raw.sample_rate, raw.channels, channel=channel, stream=cast(ByteStream, stream))
-
-
-@contextmanager
-def _spooled(stream: BinaryIO | Pipe, name: str) -> Iterator[BinaryIO | Pipe]:
-    """The stream, or a file with all of it where its beginning cannot be understood without its end."""
-    if not isinstance(stream, Pipe) or not _index_comes_last(stream):
-        yield stream
-        return
-    announce(f"streaming-asr: {name} is an MP4 file whose index comes last: it is read to its end before it is heard")
-    with tempfile.TemporaryFile() as file:
-        while data := stream.read(1 << 20):
-            file.write(data)
-        file.seek(0)
-        yield file
-
-
-def _index_comes_last(pipe: Pipe) -> bool:
-    count = FEW_BYTES
-    head = pipe.peek(count)
-    while is_mp4(head) and len(head) == count <= _LONGEST_INDEX:
-        answer = needs_seeking(head)
-        if answer is not None:
-            return answer
-        count *= 2
-        head = pipe.peek(count)
-    return False
 
 
 def _file(name: str) -> BinaryIO:

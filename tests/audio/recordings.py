@@ -64,14 +64,16 @@ def coded(
     layout: str = "mono",
     video_seconds: float = 0,
     tracks: Sequence[tuple[str, bool]] = (("und", True),),
+    options: dict[str, str] | None = None,
 ) -> bytes:
     """A file of pieces at `rate`; numbers among them are holes in the timeline, in seconds.
 
-    Of several tracks, (language, whether it is the default), each has the pieces that stand at its own number.
+    `options` are FFmpeg's of the container. Of several tracks, (language, whether it is the default), each has the
+    pieces that stand at its own number.
     """
     av = pytest.importorskip("av")
     content = io.BytesIO()
-    with av.open(content, "w", format=container) as file:
+    with av.open(content, "w", format=container, options=options or {}) as file:
         packets: list[Any] = _video_packets(file, video_seconds) if video_seconds else []
         streams = [file.add_stream(codec, rate=rate, layout=layout) for _ in tracks]
         for stream, (language, default) in zip(streams, tracks, strict=True):
@@ -118,3 +120,18 @@ def _audio_packets(stream: Any, pieces: Sequence[Samples | float]) -> list[Any]:
             place += step
             packets += stream.encode(frame)
     return [*packets, *stream.encode(None)]
+
+
+def index_first(movie: bytes) -> bytes:
+    """An MP4 file with its index in front of its audio, as for streaming."""
+    boxes, at = {}, 0
+    while at < len(movie):
+        size = int.from_bytes(movie[at : at + 4], "big")
+        boxes[movie[at + 4 : at + 8]] = movie[at : at + size]
+        at += size
+    index = bytearray(boxes.pop(b"moov"))
+    place = index.index(b"stco")
+    for number in range(int.from_bytes(index[place + 8 : place + 12], "big")):
+        field = slice(place + 12 + 4 * number, place + 16 + 4 * number)
+        index[field] = (int.from_bytes(index[field], "big") + len(index)).to_bytes(4, "big")
+    return boxes.pop(b"ftyp") + bytes(index) + b"".join(boxes.values())

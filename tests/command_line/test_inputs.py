@@ -18,7 +18,7 @@ from streaming_asr.audio.encodings import Frames
 from streaming_asr.command_line.inputs import duration, open_input
 from streaming_asr.command_line.options import RawAudioOptions
 from streaming_asr.errors import AudioError
-from tests.audio.recordings import FIRST, coded, spans, tone, wav
+from tests.audio.recordings import FIRST, SECOND, coded, index_first, spans, tone, wav
 
 RAW = RawAudioOptions(encoding="mulaw", sample_rate=8000, channels=2)
 LINEAR = RawAudioOptions()
@@ -110,6 +110,13 @@ def test_an_mp4_file_whose_index_comes_last_is_read_to_its_end_and_it_is_said(
     with piped(monkeypatch, coded([tone(FIRST, 1, 48_000)], "mp4", "aac")):
         assert len(samples_of("-")) > 15_000
     assert "standard input is an MP4 file whose index comes last" in capsys.readouterr().err
+
+
+def test_mp4_files_one_behind_the_other_are_all_heard_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    movies = [index_first(coded([tone(hertz, 1, 48_000)], "mp4", "aac")) for hertz in (FIRST, SECOND)]
+    with piped(monkeypatch, b"".join(movies)):
+        found = spans(samples_of("-"))
+    assert found == [pytest.approx((FIRST, 0.0, 1.0), abs=0.13), pytest.approx((SECOND, 1.0, 2.0), abs=0.13)]
 
 
 def test_raw_samples_in_a_pipe_are_what_the_options_say(monkeypatch: pytest.MonkeyPatch) -> None:
