@@ -174,7 +174,7 @@ export class LiveAudio {
     const running = this.#context.state === "running";
     this.#hasRun ||= running;
     if (running) this.onchange("running");
-    // Firefox runs no audio at all where it finds no output device; a touch does not help then.
+    // Firefox runs no audio where it finds no output device, not even towards none; a touch does not help then.
     else this.onchange(!this.#hasRun && navigator.userActivation?.hasBeenActive ? "no_output" : "paused");
   }
 }
