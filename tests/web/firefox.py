@@ -1,4 +1,4 @@
-"""Firefox with a fake microphone, spoken to by WebDriver BiDi: playwright has no driver for a Firefox as people have it.
+"""Firefox with a fake microphone, spoken to by WebDriver BiDi: playwright does not drive the Firefox that people have.
 
 Source: W3C, WebDriver BiDi, working draft.
 """
