@@ -16,7 +16,7 @@ from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.audio.sources import Source
 from streaming_asr.checkpoints.checkpoint import read_checkpoint
 from streaming_asr.checkpoints.tags import language_tag
-from streaming_asr.decoding import Hotwords
+from streaming_asr.decoding import Hotwords, warm_up_search
 from streaming_asr.detection import MAXIMUM_CANDIDATES, Decoding
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.engine import Engine, Work
@@ -133,9 +133,11 @@ class Recognizer:
         checkpoint = read_checkpoint(name, language=first, revision=revision)
         encoder = Encoder.from_checkpoint(checkpoint, device=device, precision=precision)
         loader = LanguageLoader(checkpoint, encoder, language_model, text_model)
+        loaded = Languages.load(loader, languages, maximum=maximum_languages, now=load_languages == "now")
+        warm_up_search(loaded.default.alphabet)
         return cls(
             encoder,
-            Languages.load(loader, languages, maximum=maximum_languages, now=load_languages == "now"),
+            loaded,
             latency=Latency(**checkpoint.config.get("streaming", {})),
             minimum_evidence=checkpoint.config.get("minimum_evidence", 0.0),
             processor=processor,

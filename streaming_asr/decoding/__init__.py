@@ -2,7 +2,7 @@
 
 from streaming_asr.decoding.alphabet import Alphabet
 from streaming_asr.decoding.arpa import read_arpa
-from streaming_asr.decoding.beam import BeamSearch
+from streaming_asr.decoding.beam import BeamSearch, warm_up_search
 from streaming_asr.decoding.confidence import frame_confidence, spoken_frames, word_confidence
 from streaming_asr.decoding.ctcdecoder import BeamSearchDecoderCTC, OutputBeam, build_ctcdecoder
 from streaming_asr.decoding.greedy import GreedySearch
@@ -40,5 +40,6 @@ __all__ = [
     "read_arpa",
     "spoken_frames",
     "text_of",
+    "warm_up_search",
     "word_confidence",
 ]

@@ -18,7 +18,8 @@ import numpy as np
 from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding.alphabet import Alphabet, unmarked
 from streaming_asr.decoding.choice import choose
-from streaming_asr.decoding.frames import check_log_probs, clip_log_probs, scan_frames
+from streaming_asr.decoding.compiled import CompiledLoop, compiled_core, compiles
+from streaming_asr.decoding.frames import FrameScan, check_log_probs, clip_log_probs, scan_frames
 from streaming_asr.decoding.hotwords import Hotwords
 from streaming_asr.decoding.language_model import LanguageModel
 from streaming_asr.decoding.readings import as_beam, beam_words
@@ -32,7 +33,7 @@ from streaming_asr.decoding.word_histories import (
     shared_history,
     words_of,
 )
-from streaming_asr.errors import OptionError, StreamClosedError
+from streaming_asr.errors import MissingExtraError, OptionError, StreamClosedError
 
 _SEPARATION: Final = 1e-6
 """Beams further apart than this cannot change places by the rounding of common shifts."""
@@ -52,8 +53,11 @@ class BeamSearch:
         history_words: of beams that agree in this many last complete words, the unfinished word and the last token,
             only the best is kept; None keeps all. pyctcdecode's history pruning is a language model's order less one,
             and at least 1.
+        compiled: whether frames are read by a loop that numba compiles (the extra `speed`), several times faster and
+            with the same beams; None where numba is installed. Word pieces, scripts without spaces and `history_words`
+            always take the loop in Python.
 
-    Raises OptionError for values that cannot work.
+    Raises OptionError for values that cannot work, MissingExtraError where `compiled` is asked for without numba.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class BeamSearch:
         token_min_logp: float = -5.0,
         start: Any = None,
         history_words: int | None = None,
+        compiled: bool | None = None,
     ) -> None:
         _check_options(beam_width, beam_prune_logp, token_min_logp, history_words)
         self.alphabet: Final = alphabet
@@ -88,11 +93,18 @@ class BeamSearch:
         no_token = len(alphabet.labels)
         self._beams: list[Hypothesis] = [(0.0, (self._tree.root, ""), no_token, None, -1, -1)]
         self._totals = [0.0]
+        self._compiles = _may_compile(compiled) and compiles(alphabet) and not history_words
+        self._loop = self._open_loop()
 
     @property
     def frames(self) -> int:
         """Frames pushed so far."""
         return self._frames
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled loop reads the frames."""
+        return self._loop is not None
 
     @property
     def live(self) -> int:
@@ -122,14 +134,12 @@ class BeamSearch:
         self._refuse_if_finished()
         clipped = clip_log_probs(check_log_probs(log_probs, len(self.alphabet.labels)))
         scan = scan_frames(clipped, self._token_min, self._is_blank)
-        done = 0
-        for index, tokens, scores in scan.busy:
-            if index > done:
-                self._pass_blanks(scan.best[done:index])
-            self._step(tokens, scores)
-            done = index + 1
-        if len(scan.best) > done:
-            self._pass_blanks(scan.best[done:])
+        if self._loop is not None:
+            beams = self._beams, self._totals
+            self._beams, self._totals = self._loop.push(self._tree, *beams, scan, self._frames)
+            self._frames += len(scan.best)
+        else:
+            self._read(scan)
         self._tree.sweep(self._histories())
 
     def fork(self) -> Self:
@@ -199,6 +209,7 @@ class BeamSearch:
                 regrown = tree.completed((regrown, word))
             beams.append((logit, (regrown, part), last, frames, start, end))
         self._tree = tree
+        self._loop = self._open_loop()
         self._select(beams)
 
     def finish(self, limit: int | None = None) -> list[Beam]:
@@ -221,6 +232,17 @@ class BeamSearch:
         ]
 
     # One frame after the other.
+
+    def _read(self, scan: FrameScan) -> None:
+        """Read frames without the compiled loop."""
+        done = 0
+        for index, tokens, scores in scan.busy:
+            if index > done:
+                self._pass_blanks(scan.best[done:index])
+            self._step(tokens, scores)
+            done = index + 1
+        if len(scan.best) > done:
+            self._pass_blanks(scan.best[done:])
 
     def _pass_blanks(self, scores: list[float]) -> None:
         """Read frames whose only candidate is blank, with these scores."""
@@ -342,6 +364,13 @@ class BeamSearch:
             beam = (logit + score, prefix, token, frames, start, end)
             found[prefix] = _merged(found[prefix], beam) if prefix in found else beam
 
+    def _open_loop(self) -> CompiledLoop | None:
+        """The compiled loop, with the tree as it is now."""
+        core = compiled_core() if self._compiles else None
+        if core is None:
+            return None
+        return CompiledLoop(core, self.alphabet, self._width, self._prune, self._language_model, self._tree)
+
     def _select(self, beams: list[Hypothesis]) -> None:
         """Keep the best of these beams, best first, equal ones in their order."""
         self._beams, self._totals = self._best(beams, self._tree.totals(beams))
@@ -374,6 +403,14 @@ class BeamSearch:
             raise StreamClosedError("the search was finished; make a new one")
 
 
+def warm_up_search(alphabet: Alphabet) -> None:
+    """Compile now, or load from disk, what the first search with an alphabet would otherwise wait for."""
+    if compiles(alphabet) and compiled_core() is not None:
+        letters = [label for label in alphabet.labels if label.strip()]
+        all_alike = np.full((3, len(alphabet.labels)), -math.log(len(alphabet.labels)))
+        BeamSearch(alphabet, hotwords=letters[:1]).push(all_alike)
+
+
 def _check_options(beam_width: int, beam_prune_logp: float, token_min_logp: float, history_words: int | None) -> None:
     if isinstance(beam_width, bool) or not isinstance(beam_width, int) or beam_width < 1:
         raise OptionError(f"beam_width is {beam_width!r}; it must be a whole number of at least 1")
@@ -383,6 +420,12 @@ def _check_options(beam_width: int, beam_prune_logp: float, token_min_logp: floa
         raise OptionError(f"token_min_logp is {token_min_logp!r}; it is a natural logarithm and must be at most 0")
     if history_words is not None and (type(history_words) is not int or history_words < 1):
         raise OptionError(f"history_words is {history_words!r}; it must be a whole number of at least 1, or None")
+
+
+def _may_compile(compiled: bool | None) -> bool:
+    if compiled and compiled_core() is None:
+        raise MissingExtraError("the compiled search", "speed")
+    return compiled is not False
 
 
 def _log_sum(one: float, other: float) -> float:

@@ -10,9 +10,13 @@ import bisect
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
+import numpy as np
+
+from streaming_asr.decoding.letters import Integers, Letters
 from streaming_asr.decoding.ngrams import END, Ngrams
 from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
 
@@ -133,7 +137,7 @@ class NgramLanguageModel:
         self.case: Final = case
         self.vocabulary: Final = None if unigrams is None else Vocabulary(word for word in unigrams if word in ngrams)
         self.file: Final = file
-        self._ngrams = ngrams
+        self.ngrams = ngrams
         self._partial: dict[str, float] = {}
         self.limits: Final = self._find_limits()
 
@@ -145,23 +149,36 @@ class NgramLanguageModel:
         if alpha < 0 or offset > 0 or sigma:
             return None
         # Without words in the vocabulary all letters score as if they were unknown, and words do not.
-        highest = self._ngrams.highest
+        highest = self.ngrams.highest
         unknown = highest + offset if self.vocabulary else highest
         return WordLimits(self._weighted(highest), self._weighted(unknown))
 
     @property
     def order(self) -> int:
         """Words of the longest n-grams."""
-        return self._ngrams.order
+        return self.ngrams.order
+
+    @cached_property
+    def knows_all(self) -> bool:
+        """Whether the known words are those of the n-grams."""
+        known = None if self.vocabulary is None else self.vocabulary.words
+        return isinstance(self.ngrams, Ngrams) and known == sorted(self.ngrams.words)
+
+    @cached_property
+    def letters(self) -> tuple[Letters, Integers]:
+        """The known words in alphabetical order, letter by letter, and their numbers in the n-grams; -1 without."""
+        words = [] if self.vocabulary is None else self.vocabulary.words
+        number = self.ngrams.number if isinstance(self.ngrams, Ngrams) else lambda word: -1
+        return Letters.of(words), np.array(list(map(number, words)), np.int32)
 
     def with_options(self, options: LanguageModelOptions) -> NgramLanguageModel:
         """The same n-grams and words with other weights."""
         words = None if self.vocabulary is None else self.vocabulary.words
-        return NgramLanguageModel(self._ngrams, words, options, self.case, self.file)
+        return NgramLanguageModel(self.ngrams, words, options, self.case, self.file)
 
     def start(self) -> Any:
         """The state before the first word: the beginning of a sentence, or no context at all."""
-        return self._ngrams.start(boundary=self.options.score_boundary)
+        return self.ngrams.start(boundary=self.options.score_boundary)
 
     def score(self, state: Any, word: str) -> tuple[float, Any]:
         """The weighted score of a word behind a state, and the state behind the word."""
@@ -172,7 +189,7 @@ class NgramLanguageModel:
         """The weighted score of a word, which may be "", and the end of the sentence; "" counts as an unknown word."""
         score, behind = self._log10(state, word)
         if self.options.score_boundary:
-            score += self._ngrams.score(behind, END)[0]
+            score += self.ngrams.score(behind, END)[0]
         return self._weighted(score)
 
     def score_partial(self, part: str) -> float:
@@ -185,21 +202,22 @@ class NgramLanguageModel:
         return score
 
     def _score_partial(self, part: str) -> float:
-        if self.vocabulary is not None and self.vocabulary.begins(self._cased(part)):
+        if self.vocabulary is not None and self.vocabulary.begins(self.cased(part)):
             return 0.0
         offset = self.options.unk_score_offset
         return offset * len(part) / _USUAL_LENGTH if len(part) > _USUAL_LENGTH else offset
 
     def _log10(self, state: Any, word: str) -> tuple[float, Any]:
-        word = self._cased(word)
-        score, behind = self._ngrams.score(state, word)
-        known = word in (self.vocabulary or self._ngrams)
+        word = self.cased(word)
+        score, behind = self.ngrams.score(state, word)
+        known = word in (self.vocabulary or self.ngrams)
         return (score if known else score + self.options.unk_score_offset), behind
 
     def _weighted(self, score: float) -> float:
         return self.options.alpha * score * _NATURAL + self.options.beta
 
-    def _cased(self, word: str) -> str:
+    def cased(self, word: str) -> str:
+        """A word of the alphabet as the model writes it."""
         return _recased(word, self.case)
 
 

@@ -74,12 +74,19 @@ class Ngrams:
         _check(words, levels)
         self._names: Final = tuple(words)
         self._numbers: Final = {word: number for number, word in enumerate(words)}
-        self._unknown = self._numbers.get(UNKNOWN, _NOWHERE)
+        self.unknown: Final = self._numbers.get(UNKNOWN, _NOWHERE)
+        """The number of words that are not there; -1 if there is none."""
         # Single items of a memoryview come faster than those of an array.
-        self._words = [np.ascontiguousarray(level.word).data for level in levels]
-        self._log10 = [np.ascontiguousarray(level.log10, np.float32).data for level in levels]
-        self._backoff = [np.ascontiguousarray(level.backoff, np.float32).data for level in levels]
-        self._first = [_first_children(len(level), children) for level, children in pairwise(levels)]
+        words_row, self._words = _in_a_row([level.word for level in levels], np.uint32)
+        log10, self._log10 = _in_a_row([level.log10 for level in levels], np.float32)
+        backoff, self._backoff = _in_a_row([level.backoff for level in levels], np.float32)
+        children = [_first_children(len(level), children) for level, children in pairwise(levels)]
+        first, self._first = _in_a_row(children, np.uint32)
+        starts = np.cumsum([0, *map(len, levels)], dtype=np.int64)
+        first_starts = np.cumsum([0, *map(len, children)], dtype=np.int64)
+        self.flat: Final = (words_row, log10, backoff, first, starts, first_starts)
+        """The levels in a row: words, log10 and backoff, where the children of each n-gram begin; where each level
+        begins in these, and in those."""
         self.highest: Final = _highest(levels)
         """No word has more than this, as a logarithm to base 10, behind any others."""
 
@@ -99,13 +106,17 @@ class Ngrams:
     def __contains__(self, word: str) -> bool:
         return word in self._numbers and word != UNKNOWN
 
+    def number(self, word: str) -> int:
+        """The number of a word; that of unknown ones if it is not there."""
+        return self._numbers.get(word, self.unknown)
+
     def start(self, *, boundary: bool) -> State:
         """The state at the beginning of a sentence, or with no context at all."""
         return (self._numbers[BEGIN],) if boundary and self.order > 1 else ()
 
     def score(self, state: State, word: str) -> tuple[float, State]:
         """The logarithm to base 10 of a word's probability behind a state, and the state behind the word."""
-        number = self._numbers.get(word, self._unknown)
+        number = self._numbers.get(word, self.unknown)
         rows = [number]
         # The row of the word behind the n-gram in each row of the state.
         for level, row in enumerate(state):
@@ -134,7 +145,7 @@ class Ngrams:
         for order, (first, words) in enumerate(zip(self._first, self._words[1:], strict=True), start=1):
             children = np.diff(np.asarray(first))
             arrays[f"children_{order}"] = children.astype(np.min_scalar_type(children.max()))
-            arrays[f"words_{order + 1}"] = np.asarray(words)
+            arrays[f"words_{order + 1}"] = np.asarray(words).astype(np.min_scalar_type(len(self._names)))
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
@@ -198,10 +209,17 @@ def _highest(levels: Sequence[Level]) -> float:
     return probabilities + sum(max(0.0, float(level.backoff.max())) for level in levels[:-1] if len(level))
 
 
-def _first_children(rows: int, children: Level) -> memoryview:
+def _in_a_row(columns: Sequence[npt.NDArray[Any]], kind: type) -> tuple[npt.NDArray[Any], list[memoryview]]:
+    """Columns of several orders as one array, and views on each."""
+    row = np.concatenate([np.zeros(0, kind), *(column.astype(kind, copy=False) for column in columns)])
+    borders = np.cumsum([0, *map(len, columns)])
+    return row, [row[start:stop].data for start, stop in pairwise(borders)]
+
+
+def _first_children(rows: int, children: Level) -> npt.NDArray[np.uint32]:
     """Where the children of each row begin, and where those of the last one end, shape (rows + 1,)."""
     counts = np.bincount(children.context, minlength=rows)
-    return np.concatenate(([0], np.cumsum(counts))).astype(np.uint32).data
+    return np.concatenate(([0], np.cumsum(counts))).astype(np.uint32)
 
 
 def _levels(arrays: Mapping[str, npt.NDArray[Any]], words: int) -> Iterable[Level]:

@@ -105,6 +105,8 @@ class WordHistoryTree:
         self.hotwords: Final = hotwords
         self.plain: Final = language_model is None and not hotwords and (base is None or not base.extra_score)
         """Whether nothing but the acoustic score counts."""
+        self.adds_in_turn: Final = language_model is None
+        """Whether the scores of words and of letters are added one after the other, as pyctcdecode does."""
         self.limits: Final = _limits(language_model, hotwords)
         """The most that scores beside the acoustic one can still become; None if that is not known."""
         self.part_scores: Final[Mapping[str, float]] = _PartScores(language_model, hotwords)
