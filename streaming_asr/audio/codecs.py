@@ -77,18 +77,23 @@ class PcmCodec:
 
     def __init__(self, track: Track) -> None:
         self.damaged = self.damaged_in_a_row = 0
-        self._wide: Final = _WIDE.get(track.codec)
+        name = track.codec.removesuffix("be") + "le" if track.codec.endswith("be") else track.codec
+        self._swapped: Final = _SAMPLE_BYTES[name] if name != track.codec else 0
+        self._name: Final = name
+        self._wide: Final = _WIDE.get(name)
         self._rate: Final = track.sample_rate
-        self._decoder: Final = PcmDecoder(_RAW.get(track.codec, "float32"), track.channels, checked=False)
+        self._decoder: Final = PcmDecoder(_RAW.get(name, "float32"), track.channels, checked=False)
         self._pending = b""
         self._frames = 0
 
     def decode(self, piece: bytes, /) -> Iterator[Block]:
         """The frames that the bytes complete, up to one that is no audio; raises AudioError there."""
         data = self._pending + piece
-        whole = len(data) - len(data) % (self._wide or 1)
-        self._pending = data[whole:]
-        samples = data[:whole] if self._wide is None else _narrowed(data[:whole], self._wide).tobytes()
+        whole = len(data) - len(data) % (self._wide or self._swapped or 1)
+        data, self._pending = data[:whole], data[whole:]
+        if self._swapped:
+            data = np.frombuffer(data, np.uint8).reshape(-1, self._swapped)[:, ::-1].tobytes()
+        samples = data if self._wide is None else _narrowed(data, self._name).tobytes()
         yield from self._checked(self._decoder.push(samples))
 
     def finish(self) -> Iterator[Block]:
@@ -103,20 +108,24 @@ class PcmCodec:
         self._frames += len(frames)
 
 
-_WIDE: Final[Mapping[str, int]] = {"pcm_u8": 1, "pcm_s24le": 3, "pcm_s32le": 4, "pcm_f64le": 8}
+_WIDE: Final[Mapping[str, int]] = {"pcm_u8": 1, "pcm_s8": 1, "pcm_s24le": 3, "pcm_s32le": 4, "pcm_f64le": 8}
 """Bytes of the samples that are brought to float32 here."""
+_SAMPLE_BYTES: Final[Mapping[str, int]] = {"pcm_s16le": 2, "pcm_f32le": 4, **_WIDE}
+"""Of the samples whose bytes can come in the other order."""
 
 
-def _narrowed(data: bytes, size: int) -> Samples:
-    """Little-endian samples of 1 (unsigned), 3, 4 (signed) or 8 bytes (float) as float32, shape (samples,)."""
-    match size:
-        case 1:
+def _narrowed(data: bytes, name: str) -> Samples:
+    """Samples of one of the codecs above as float32, shape (samples,)."""
+    match name:
+        case "pcm_u8":
             return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
-        case 3:
+        case "pcm_s8":
+            return np.frombuffer(data, np.int8).astype(np.float32) / np.float32(128)
+        case "pcm_s24le":
             padded = np.zeros((len(data) // 3, 4), np.uint8)
             padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
             return _full_scale(padded.reshape(-1).view("<i4"))
-        case 4:
+        case "pcm_s32le":
             return _full_scale(np.frombuffer(data, "<i4"))
         case _:
             return np.frombuffer(data, "<f8").astype(np.float32)

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from streaming_asr.audio.aiff import demux_aiff
 from streaming_asr.audio.codecs import Codec, open_codec
 from streaming_asr.audio.demuxing import (
     ByteFeed,
@@ -24,7 +25,7 @@ from streaming_asr.audio.matroska import demux_matroska
 from streaming_asr.audio.mpeg import adts_header, demux_frames, mp3_header, skip_tags
 from streaming_asr.errors import AudioError, MissingExtraError, OptionError, StreamClosedError
 
-KNOWN_CONTAINERS: Final = "WAV, Ogg (Opus, Vorbis, FLAC), WebM, FLAC, MP3 or AAC (ADTS)"
+KNOWN_CONTAINERS: Final = "WAV, Ogg (Opus, Vorbis, FLAC), WebM, FLAC, MP3, AAC (ADTS) or AIFF"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class AudioLimits:
 
 
 class ContainerDecoder:
-    """Turns a stream of WAV, Ogg, WebM, FLAC, MP3 or AAC into frames, as its bytes come in.
+    """Turns a stream of WAV, Ogg, WebM, FLAC, MP3, AAC or AIFF into frames, as its bytes come in.
 
     No thread and no waiting: what can be decoded from the bytes so far is given at once. Output does not depend on how
     the bytes were cut. Memory holds the unfinished packet only. Padding that an encoder added at the very end is not
@@ -183,8 +184,10 @@ def _demux(feed: ByteFeed) -> Parser:
     yield from skip_tags(feed)
     start = yield from feed.peek(4)
     match start:
-        case b"RIFF" | b"RF64":
+        case b"RIFF" | b"RF64" | b"RIFX":
             yield from demux_wav(feed)
+        case b"FORM":
+            yield from demux_aiff(feed)
         case b"OggS":
             yield from demux_ogg(feed)
         case b"\x1a\x45\xdf\xa3":

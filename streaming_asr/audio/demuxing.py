@@ -1,4 +1,4 @@
-"""Audio packets out of WAV, Ogg, WebM, FLAC, MP3 and AAC streams, from bytes that arrive in any pieces.
+"""Audio packets out of WAV, Ogg, WebM, FLAC, MP3, AAC and AIFF streams, from bytes that arrive in any pieces.
 
 A parser is a generator that reads its bytes from a `ByteFeed`, yields what it finds, and yields None whenever the bytes
 have run out: it reads like a parser of a file, needs no thread, and cannot tell where its input was cut. FFmpeg's own
@@ -7,9 +7,10 @@ demuxers want to pull their bytes, and to look at seconds of them, before they g
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+import re
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from streaming_asr.errors import AudioError
 
@@ -142,17 +143,20 @@ def flac_track(container: str, stream_info: bytes) -> Track:
 
 
 _WAV_CODECS: Final[Mapping[tuple[int, int], str]] = {
-    (1, 8): "pcm_u8",
-    (1, 16): "pcm_s16le",
-    (1, 24): "pcm_s24le",
-    (1, 32): "pcm_s32le",
-    (3, 32): "pcm_f32le",
-    (3, 64): "pcm_f64le",
-    (6, 8): "pcm_alaw",
-    (7, 8): "pcm_mulaw",
+    (1, 1): "pcm_u8",
+    (1, 2): "pcm_s16",
+    (1, 3): "pcm_s24",
+    (1, 4): "pcm_s32",
+    (3, 4): "pcm_f32",
+    (3, 8): "pcm_f64",
+    (6, 1): "pcm_alaw",
+    (7, 1): "pcm_mulaw",
 }
+"""By format and bytes per sample; the names of wider samples go on with their byte order."""
 _EXTENSIBLE: Final = 0xFFFE
-_WAV_TRAILERS: Final = (
+_WAV_CHUNKS: Final = (
+    b"fmt ",
+    b"data",
     b"LIST",
     b"id3 ",
     b"ID3 ",
@@ -176,30 +180,41 @@ _WAV_TRAILERS: Final = (
 def demux_wav(feed: ByteFeed) -> Parser:
     """A RIFF WAVE file, also one whose lengths are wrong because it was written while being recorded.
 
-    Audio goes on behind the length that the header states, unless a chunk, or another file, begins there.
+    Audio goes on behind the length that the header states, unless a chunk, or another file, begins there. All numbers
+    of RIFX, and its samples, have their bytes in the other order.
     """
     track: Track | None = None
-    yield from _take_riff(feed)
-    length, long_length = 0, 0
+    head = yield from feed.take(12)
+    order: ByteOrder = "big" if head[:4] == b"RIFX" else "little"
+    end = _riff_end(feed, head, order)
+    long_length = 0
     while True:
         chunk = yield from feed.take(8)
-        kind, length = chunk[:4], int.from_bytes(chunk[4:], "little")
+        kind, length = chunk[:4], int.from_bytes(chunk[4:], order)
         if kind == b"RIFF":
-            yield from feed.skip(4)
+            end = _riff_end(feed, chunk + (yield from feed.take(4)), order)
             continue
         if kind == b"data":
             if track is None:
                 raise AudioError("the WAV file has audio before it says which; a 'fmt ' chunk must come before 'data'")
-            yield from _wav_audio(feed, track, long_length if length == _UNKNOWN_LENGTH else length)
+            length = long_length if length == _UNKNOWN_LENGTH else length
+            known = 0 < length < _LONGEST_LENGTH or length > _UNKNOWN_LENGTH
+            yield from chunk_audio(feed, track, length if known else 0, end, _WAV_CHUNKS)
             long_length = 0
             continue
         if kind == b"fmt ":
-            track = _wav_track((yield from feed.take(length)))
+            track = _wav_track((yield from feed.take(length)), order)
         elif kind == b"ds64":
             long_length = int.from_bytes((yield from feed.take(length))[8:16], "little")
         else:
             yield from feed.skip(length)
-        yield from feed.skip(length % 2)
+        yield from _skip_padding(feed, length)
+
+
+def _skip_padding(feed: ByteFeed, length: int) -> Wait:
+    """Behind a chunk of odd length there is a byte more, which some programs forget."""
+    if length % 2 and (yield from feed.peek(4)) not in _WAV_CHUNKS:
+        yield from feed.skip(1)
 
 
 _UNKNOWN_LENGTH: Final = 0xFFFF_FFFF
@@ -208,54 +223,72 @@ _LONGEST_LENGTH: Final = 0x7FFF_0000
 """A live writer cannot know the length: it states 0, or about the largest number it has."""
 
 
-def _take_riff(feed: ByteFeed) -> Wait:
-    head = yield from feed.take(12)
+ByteOrder: TypeAlias = Literal["little", "big"]
+
+
+def _riff_end(feed: ByteFeed, head: bytes, order: ByteOrder) -> int:
+    """Where a file ends as it says itself, in bytes of the stream, whose header was taken just now."""
     if head[8:] != b"WAVE":
         raise AudioError(f"the RIFF file is of the kind {head[8:]!r}; it must be b'WAVE'")
+    return feed.taken - 4 + int.from_bytes(head[4:8], order)
 
 
-def _wav_audio(feed: ByteFeed, track: Track, length: int) -> Parser:
-    """The track and its audio, up to the chunk behind it."""
-    known = length > 0 and length not in range(_LONGEST_LENGTH, _UNKNOWN_LENGTH + 1)
-    yield replace(track, seconds=length / track.bytes_per_second) if known and track.bytes_per_second else track
-    left = length if known else 0
+def chunk_audio(feed: ByteFeed, track: Track, length: int, end: int, chunks: Collection[bytes]) -> Parser:
+    """The track and its audio, up to the chunk behind it, or to the end of the bytes.
+
+    Args:
+        length: bytes of audio as the header states it; 0 if that is not known.
+        end: where the file ends as it says itself, in bytes of the stream.
+        chunks: names of what can stand behind the audio.
+    """
+    yield replace(track, seconds=length / track.bytes_per_second) if length and track.bytes_per_second else track
+    left = length
     while left:
         piece = yield from feed.some(min(left, PIECE_BYTES))
         left -= len(piece)
         yield piece
-    if known and (yield from _chunk_follows(feed, length % 2)):
+    if length and (yield from _chunk_follows(feed, length % 2, end, chunks)):
         return
     while True:
         yield (yield from feed.some())
 
 
-def _chunk_follows(feed: ByteFeed, padding: int) -> Generator[None, None, bool]:
-    """Whether a chunk's name stands behind the audio; the padding in front of it is taken then."""
+def _chunk_follows(feed: ByteFeed, padding: int, end: int, chunks: Collection[bytes]) -> Generator[None, None, bool]:
+    """Whether a chunk's name stands behind the audio; the padding in front of it is taken then.
+
+    A name that is not known here counts where the file, as it says itself, does not end yet.
+    """
     for skipped in (padding, 0) if padding else (0,):
         name = (yield from feed.peek(4 + skipped))[skipped:]
-        if name in _WAV_TRAILERS:
+        if name in chunks or (feed.taken + skipped + 8 <= end and re.fullmatch(rb"[A-Za-z][ -~]{3}", name)):
             yield from feed.skip(skipped)
             return True
     return False
 
 
-def _wav_track(head: bytes) -> Track:
-    if len(head) < 16:
-        raise AudioError(f"the 'fmt ' chunk of the WAV file has {len(head)} bytes; it must have at least 16")
-    number = int.from_bytes(head[:2], "little")
-    if number == _EXTENSIBLE and len(head) >= 26:
-        number = int.from_bytes(head[24:26], "little")
-    bits = int.from_bytes(head[14:16], "little")
-    codec = _WAV_CODECS.get((number, bits))
+def _wav_track(head: bytes, order: ByteOrder) -> Track:
+    """What a 'fmt ' chunk says; the oldest of them leave out how many bits of a sample count."""
+    if len(head) < 14:
+        raise AudioError(f"the 'fmt ' chunk of the WAV file has {len(head)} bytes; it must have at least 14")
+
+    def number(at: int, size: int = 2) -> int:
+        return int.from_bytes(head[at : at + size], order)
+
+    kind, channels, rate, frame_bytes, bits = number(0), number(2), number(4, 4), number(12), number(14)
+    if kind == _EXTENSIBLE:
+        kind = number(24) if len(head) >= 26 else 1
+    # Samples of 20 bits fill 24, and some of 24 fill 32: bytes count, from the highest on.
+    size = frame_bytes // channels if channels and frame_bytes * 8 >= bits * channels else -(-bits // 8)
+    codec = _WAV_CODECS.get((kind, size))
     if codec is None:
-        raise AudioError(f"the WAV file has format {number} with {bits} bits; it must be PCM, float, mu-law or A-law")
-    rate, channels = int.from_bytes(head[4:8], "little"), int.from_bytes(head[2:4], "little")
-    return Track("WAV", codec, rate, channels, bytes_per_second=rate * channels * bits // 8)
+        raise AudioError(f"the WAV file has format {kind} with {bits} bits; it must be PCM, float, mu-law or A-law")
+    codec += order[0] + "e" if size > 1 else ""
+    return Track("WAV", codec, rate, channels, bytes_per_second=rate * channels * size)
 
 
 def demux_ogg(feed: ByteFeed) -> Parser:
     """An Ogg stream: the first audio stream in it, and those chained behind its end. Source: RFC 3533, section 6."""
-    serial, unfinished = b"", b""
+    serial, unfinished, begun = b"", b"", False
     packets: _OggPackets | None = None
     while True:
         if (yield from feed.peek(4)) != b"OggS":
@@ -269,8 +302,12 @@ def demux_ogg(feed: ByteFeed) -> Parser:
         track = _ogg_track(body) if begins and not serial else None
         if track is not None:
             serial, packets, unfinished = head[14:18], _OggPackets(track), b""
+        begun = begun or begins
         if packets is None and not begins:
-            raise AudioError("the Ogg stream has no audio that is known here; it must be Opus, Vorbis or FLAC")
+            reason = (
+                "has no audio that is known here; it must be Opus, Vorbis or FLAC" if begun else "lacks its beginning"
+            )
+            raise AudioError(f"the Ogg stream {reason}")
         if packets is not None and head[14:18] == serial:
             unfinished = yield from _ogg_page(lacing, body, unfinished if continued else b"", packets)
             serial = b"" if ends else serial

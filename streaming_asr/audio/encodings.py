@@ -43,6 +43,7 @@ LOUDEST_FLOAT: Final = 100.0
 _CONTAINERS: Final[Mapping[bytes, str]] = {
     b"RIFF": "a WAV file",
     b"RF64": "a WAV file",
+    b"RIFX": "a WAV file",
     b"FORM": "an AIFF file",
     b"fLaC": "a FLAC file",
     b"OggS": "an Ogg file",

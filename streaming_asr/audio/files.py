@@ -12,7 +12,7 @@ import numpy as np
 from streaming_asr.audio.conversion import Conversion
 from streaming_asr.audio.encodings import Frames
 from streaming_asr.audio.joined import JoinedReader, Part, PipedMovies, movie_parts
-from streaming_asr.audio.readers import AvReader, Reader, StreamReader, is_read_here
+from streaming_asr.audio.readers import AvReader, ReadableBytes, Reader, StreamReader, is_read_here
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples, seconds
 from streaming_asr.audio.sniffing import is_mp4
 from streaming_asr.errors import AudioError, OptionError
@@ -50,6 +50,10 @@ class Pipe:
         return first
 
     read1 = read
+
+    def unread(self, data: bytes, /) -> None:
+        """Put back what was read last; it is read again."""
+        self._head = data + self._head
 
 
 class FileSource:
@@ -179,8 +183,7 @@ class FileSource:
 
     def _note(self, read: float) -> None:
         promised, damage = self._reader.promised, self._reader.damage
-        if damage.packets:
-            self.notes.append(str(damage))
+        self.notes.extend(damage.sentences())
         if promised is not None and promised - read - damage.seconds > max(0.3, promised / 100):
             self.notes.append(f"it ends at {read:.1f} s; its header promises {promised:.1f} s")
 
@@ -234,7 +237,7 @@ def _open_file(file: BinaryIO, track: int | str | None) -> Reader:
     except AudioError as error:
         # Some WAV files hold MP3 or ADPCM, some Ogg files Speex.
         file.seek(0)
-        return _other_content(file, error)
+        return _other_content(file, error, live=False)
 
 
 def _tail(file: BinaryIO, length: int) -> bytes:
@@ -244,11 +247,26 @@ def _tail(file: BinaryIO, length: int) -> bytes:
     return tail
 
 
-def _other_content(file: BinaryIO, refusal: AudioError) -> Reader:
+def _other_content(file: ReadableBytes, refusal: AudioError, *, live: bool) -> Reader:
     try:
-        return AvReader(file, live=False, track=None)
+        return AvReader(file, live=live, track=None)
     except AudioError:
         raise refusal from None
+
+
+class _Kept:
+    """A pipe that keeps what is read from it, as long as it `keeps`."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.bytes: Final = bytearray()
+        self.keeps = True
+        self._pipe: Final = pipe
+
+    def read(self, size: int, /) -> bytes:
+        data = self._pipe.read(size)
+        if self.keeps:
+            self.bytes.extend(data)
+        return data
 
 
 def _open_pipe(pipe: Pipe, track: int | str | None) -> Reader:
@@ -256,7 +274,14 @@ def _open_pipe(pipe: Pipe, track: int | str | None) -> Reader:
     if not head:
         raise AudioError("it is empty")
     if track is None and is_read_here(head):
-        return StreamReader(pipe)
+        kept = _Kept(pipe)
+        try:
+            reader = StreamReader(kept)
+        except AudioError as error:
+            pipe.unread(bytes(kept.bytes))
+            return _other_content(pipe, error, live=True)
+        kept.keeps = False
+        return reader
     if is_mp4(head):
         return PipedMovies(pipe, lambda part, live: AvReader(part, live=live, track=track))
     return AvReader(pipe, live=True, track=track)

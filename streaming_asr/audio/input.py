@@ -17,8 +17,8 @@ from streaming_asr.audio.samples import SAMPLE_RATE, Samples, seconds
 from streaming_asr.errors import AudioError, StreamClosedError
 
 InputEncoding: TypeAlias = Encoding | Literal["opus", "container"]
-"""Raw samples; `opus`: bare Opus packets, one in each piece; `container`: WAV, Ogg, WebM, FLAC, MP3 or AAC, told apart
-by their first bytes."""
+"""Raw samples; `opus`: bare Opus packets, one in each piece; `container`: WAV, Ogg, WebM, FLAC, MP3, AAC or AIFF,
+told apart by their first bytes."""
 
 INPUT_ENCODINGS: Final[tuple[InputEncoding, ...]] = (*ENCODINGS, "opus", "container")
 

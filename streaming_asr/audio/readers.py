@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -56,11 +58,15 @@ class Reader(Protocol):
 
 @dataclass(slots=True)
 class Damage:
-    """Packets that could not be decoded and were left out: how many, of how many seconds, and where the first was."""
+    """Packets that could not be decoded and were left out: how many, of how many seconds, and where the first was.
+
+    `unread` are bytes behind the audio of which nobody knows what they are.
+    """
 
     packets: int = 0
     seconds: float = 0.0
     first: float = 0.0
+    unread: int = 0
 
     def count(self, seconds: float, position: float) -> None:
         """Take note of a packet."""
@@ -68,7 +74,12 @@ class Damage:
         self.packets += 1
         self.seconds += seconds
 
-    def __str__(self) -> str:
+    def sentences(self) -> list[str]:
+        """What there is to tell; nothing of a recording that is whole."""
+        unread = f"{self.unread} bytes behind the end that its header states were not read"
+        return [*([self._of_packets()] if self.packets else []), *([unread] if self.unread else [])]
+
+    def _of_packets(self) -> str:
         packets = "a packet" if self.packets == 1 else f"{self.packets} packets"
         length = f" of {self.seconds:.1f} s" if self.seconds else ""
         first = "at" if self.packets == 1 else "the first at"
@@ -77,13 +88,18 @@ class Damage:
 
 def is_read_here(head: bytes) -> bool:
     """Whether `StreamReader` reads a file that begins so; 12 bytes tell."""
-    return head[:4] == b"OggS" or (head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE")
+    kind = head[8:12]
+    return (
+        head[:4] == b"OggS"
+        or (head[:4] in (b"RIFF", b"RF64", b"RIFX") and kind == b"WAVE")
+        or (head[:4] == b"FORM" and kind in (b"AIFF", b"AIFC"))
+    )
 
 
 class StreamReader:
-    """WAV whatever its header says of its length, and Ogg also where one stream follows another.
+    """WAV and AIFF whatever their header says of their length, and Ogg also where one stream follows another.
 
-    FFmpeg ends a WAV file where its header says, and an Ogg file where its streams change.
+    FFmpeg ends such files where their header says, and an Ogg file where its streams change.
 
     Args:
         length: bytes in the file, None if nobody knows. tail: the last of them.
@@ -161,7 +177,9 @@ class AvReader:
     def __init__(self, file: ReadableBytes, *, live: bool, track: int | str | None) -> None:
         self._av: Final = _load()
         self.damage: Final = Damage()
-        self._container: Final[Any] = self._open(file, _LIVE_OPTIONS if live else _OPTIONS)
+        self._file: Final = _Counted(file) if live else file
+        self._container: Final[Any] = self._open(self._file, _LIVE_OPTIONS if live else _OPTIONS)
+        self._end = 0
         try:
             known = [stream for stream in self._container.streams.audio if stream.codec_context is not None]
             self._stream: Final[Any] = _choose(known, track)
@@ -195,6 +213,8 @@ class AvReader:
                 yield from self._placed(frame)
         if self._timeline.position == 0 and (self._refusal or self.damage.packets):
             raise AudioError(self._refusal or f"none of its {self.damage.packets} packets can be decoded")
+        if self._container.format.name in _ENDS_AS_STATED and self._end:
+            self.damage.unread = _unread(self._file, self._end)
 
     def close(self) -> None:
         """Free the decoder."""
@@ -218,6 +238,7 @@ class AvReader:
             try:
                 for packet in self._container.demux(self._stream):
                     failures = 0
+                    self._end = max(self._end, (packet.pos or 0) + packet.size)
                     yield packet
                 return
             except self._av.error.EOFError:
@@ -313,6 +334,46 @@ def _choose(streams: list[Any], track: int | str | None) -> Any:
     there = ", ".join(f"{number} ({stream.language or 'no language'})" for number, stream in enumerate(streams))
     raise AudioError(f"it has no audio track {track}; its audio tracks are {there}")
 
+
+class _Counted:
+    """A pipe, how many bytes came out of it, and the last of them."""
+
+    def __init__(self, file: ReadableBytes) -> None:
+        self._file: Final = file
+        self._last = b""
+        self.count = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        self.count += len(data)
+        self._last = (self._last + data)[-2 * _READ_BYTES :]
+        return data
+
+    def at(self, place: int) -> bytes:
+        """Four bytes that came not long ago; fewer if they are gone."""
+        start = place - (self.count - len(self._last))
+        return self._last[start : start + 4] if start >= 0 else b""
+
+
+def _unread(file: Any, end: int) -> int:
+    """Bytes behind the audio of a file or pipe that was read to `end`; 0 where they are names, pictures or few."""
+    if isinstance(file, _Counted):
+        file.read(_READ_BYTES)
+        name = file.at(end)
+        while file.read(_READ_BYTES):
+            pass
+        left = file.count - end
+    else:
+        left = file.seek(0, io.SEEK_END) - end
+        file.seek(end)
+        name = file.read(4)
+    is_chunk = re.fullmatch(rb"[A-Za-z][ -~]{3}", name) is not None and name.upper() not in (b"RIFF", b"RF64", b"CAFF")
+    return left if left > _FEW_BYTES and not is_chunk else 0
+
+
+_ENDS_AS_STATED: Final = ("wav", "w64", "caf")
+"""FFmpeg's names of containers that it reads to the end that their header states, whatever comes behind."""
+_FEW_BYTES: Final = 1024
 
 _DEFAULT: Final = 1
 """FFmpeg's flag of a track that is played unless another is chosen."""

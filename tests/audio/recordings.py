@@ -55,6 +55,20 @@ def wav(
     return b"RIFF" + struct.pack("<I", len(body) if riff_size is None else riff_size) + body
 
 
+def described_wav(kind: int, bits: int, data: bytes, *, frame_bytes: int = 0, more: bytes = b"") -> bytes:
+    """A mono WAV file whose 'fmt ' chunk says what it is told to."""
+    size = frame_bytes or bits // 8
+    described = struct.pack("<HHIIHH", kind, 1, SAMPLE_RATE, SAMPLE_RATE * size, size, bits) + more
+    body = b"WAVEfmt " + struct.pack("<I", len(described)) + described + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def integers(samples: Samples, bits: int, of: int) -> bytes:
+    """Little-endian integers of `of` bits, of which the highest `bits` count."""
+    values = np.asarray(samples.astype(np.float64) * (2**31 - 1), "<i4") & np.int32(-(1 << 32 - bits))
+    return values.view(np.uint8).reshape(-1, 4)[:, 4 - of // 8 :].tobytes()
+
+
 def coded(
     pieces: Sequence[Samples | float],
     container: str,

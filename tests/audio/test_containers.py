@@ -49,6 +49,8 @@ FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
     "wav-double": ("wav", "pcm_f64le", {}),
     "wav-mulaw": ("wav", "pcm_mulaw", {}),
     "wav-alaw": ("wav", "pcm_alaw", {}),
+    "aiff-24": ("aiff", "pcm_s24be", {}),
+    "aiff-double": ("aiff", "pcm_f64be", {}),
 }
 names = pytest.mark.parametrize("name", [*FORMATS, "ogg-vorbis"])
 
@@ -328,7 +330,10 @@ def test_what_is_no_container_is_named(garbage: bytes) -> None:
         (b"RIFF\0\0\0\0AVI ", "of the kind b'AVI '"),
         (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "audio before it says which"),
         (b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\x7f", "claims 2147483647 bytes"),
-        (b"OggS" + bytes(22) + b"\1\3abc", "no audio that is known here"),
+        (b"OggS" + bytes(22) + b"\1\3abc", "lacks its beginning"),
+        (b"OggS\0\2" + bytes(20) + b"\1\3abcOggS" + bytes(22) + b"\1\3abc", "no audio that is known here"),
+        (b"FORM\0\0\0\x008SVX", "of the kind b'8SVX'"),
+        (b"FORM\0\0\0\0AIFFSSND\0\0\0\0", "audio before it says which"),
         (b"OggX", "the stream begins with b'OggX'"),
         (b"\x1a\x45\xdf\xa3\x80\x00", "an element begins with the byte 0x00"),
         (b"\x1a\x45\xdf\xa3\x80\xa3\x81\x81", "audio before it says which"),

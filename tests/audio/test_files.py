@@ -12,7 +12,7 @@ from streaming_asr.audio.encodings import Frames
 from streaming_asr.audio.files import FileSource, Pipe
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.errors import AudioError
-from tests.audio.recordings import FIRST, SECOND, coded, index_first, spans, tone, wav
+from tests.audio.recordings import FIRST, SECOND, coded, described_wav, index_first, integers, spans, tone, wav
 
 BOTH = np.concatenate([tone(FIRST, 1), tone(SECOND, 1)])
 WHOLE = [(FIRST, 0.0, 1.0), (SECOND, 1.0, 2.0)]
@@ -190,6 +190,119 @@ def test_a_file_that_was_cut_off_says_how_much_is_missing(container: str, codec:
 def test_a_file_without_audio_is_named(content: bytes, said: str, piped: bool) -> None:
     with pytest.raises(AudioError, match=f"talk cannot be read as audio: .*{said}"):
         list(opened(content, piped=piped))
+
+
+def extensible(bits: int) -> bytes:
+    guid = b"\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
+    return struct.pack("<HHI", 22, bits, 4) + guid
+
+
+SIXTEEN = integers(BOTH, 16, 16)
+RIFX = (
+    b"RIFX" + struct.pack(">I", 36 + len(SIXTEEN)) + b"WAVEfmt "
+    + struct.pack(">IHHIIHH", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)
+    + b"data" + struct.pack(">I", len(SIXTEEN)) + np.frombuffer(SIXTEEN, "<i2").astype(">i2").tobytes()
+)  # fmt: skip
+
+
+@either_way
+@pytest.mark.parametrize(
+    "content",
+    [
+        described_wav(0xFFFE, 24, integers(BOTH, 20, 24), more=extensible(20)),
+        described_wav(0xFFFE, 32, integers(BOTH, 24, 32), more=extensible(24)),
+        described_wav(0xFFFE, 20, integers(BOTH, 20, 24), frame_bytes=3, more=extensible(20)),
+        described_wav(0xFFFE, 16, SIXTEEN),
+        described_wav(1, 20, integers(BOTH, 20, 24), frame_bytes=3),
+        described_wav(1, 12, integers(BOTH, 12, 16), frame_bytes=2),
+        described_wav(1, 24, integers(BOTH, 24, 32), frame_bytes=4),
+        described_wav(1, 16, SIXTEEN).replace(b"fmt \x10", b"fmt \x0e").replace(b"\x10\0data", b"data"),
+        RIFX,
+    ],
+    ids=["20 in 24", "24 in 32", "20 bits", "cut short", "old 20", "old 12", "old 24 in 32", "oldest", "RIFX"],
+)
+def test_samples_of_an_odd_number_of_bits_are_read(content: bytes, piped: bool) -> None:
+    assert heard(content, piped=piped) == close_to(WHOLE)
+
+
+@either_way
+@pytest.mark.parametrize("padding", [b"", b"\0"], ids=["without padding", "with padding"])
+@pytest.mark.parametrize("name", [b"LIST", b"bext", b"what"])
+def test_chunks_of_odd_length_hide_no_audio(name: bytes, padding: bytes, piped: bool) -> None:
+    chunk = name + struct.pack("<I", 603) + b"x" * 603 + padding
+    assert heard(wav(BOTH, before=chunk), piped=piped) == close_to(WHOLE)
+
+
+@either_way
+def test_a_chunk_behind_the_audio_is_no_audio_whatever_its_name(piped: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 2 * SAMPLE_RATE, np.uint8).tobytes()
+    content = described_wav(1, 16, SIXTEEN) + b"what" + struct.pack("<I", len(noise)) + noise
+    content = content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
+    source = opened(content, piped=piped)
+    assert sum(map(len, source)) == len(BOTH)
+
+
+def aiff(codec: str, **lengths: int) -> bytes:
+    """An AIFF file whose lengths, FORM's and SSND's, may be wrong."""
+    content = bytearray(coded(CODED, "aiff", codec))
+    for name, length in lengths.items():
+        place = content.index(name.encode()) + 4
+        content[place : place + 4] = struct.pack(">I", length)
+    return bytes(content)
+
+
+@either_way
+@pytest.mark.parametrize(
+    "codec", ["pcm_s8", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s32be", "pcm_f32be", "pcm_f64be", "pcm_mulaw"]
+)
+def test_all_audio_of_an_aiff_file_is_read_whatever_its_header_says(codec: str, piped: bool) -> None:
+    assert heard(aiff(codec), piped=piped) == close_to(WHOLE)
+    assert heard(aiff(codec, FORM=0, SSND=0), piped=piped) == close_to(WHOLE)
+    assert heard(aiff(codec, FORM=48_000, SSND=48_000), piped=piped) == close_to(WHOLE)
+
+
+@either_way
+def test_an_aiff_file_that_is_coded_is_read_too(piped: bool) -> None:
+    assert heard(coded(CODED, "aiff", "adpcm_ima_qt"), piped=piped) == close_to(WHOLE)
+
+
+@either_way
+@pytest.mark.parametrize("codec", ["adpcm_ima_wav", "libmp3lame"])
+def test_a_coded_wav_file_says_what_lies_behind_its_end(codec: str, piped: bool) -> None:
+    one = coded(CODED, "wav", codec)
+    whole, joined = opened(one, piped=piped), opened(one + one, piped=piped)
+    assert spans(np.concatenate(list(whole))) == close_to(WHOLE)
+    assert spans(np.concatenate(list(joined)))[:2] == close_to(WHOLE)
+    assert whole.notes == []
+    assert "bytes behind the end that its header states were not read" in joined.notes[0]
+
+
+@either_way
+@pytest.mark.parametrize(("container", "at"), [("caf", 4), ("w64", 16)])
+def test_a_size_that_is_too_small_is_told(container: str, at: int, piped: bool) -> None:
+    content = bytearray(coded(CODED, container, "pcm_s16le"))
+    place = content.index(b"data") + at
+    content[place : place + 8] = struct.pack(">Q" if container == "caf" else "<Q", 96_000)
+    source = opened(bytes(content), piped=piped)
+    assert spans(np.concatenate(list(source))) == close_to(WHOLE[:1])
+    assert "bytes behind the end that its header states were not read" in source.notes[0]
+
+
+@either_way
+@pytest.mark.parametrize("codec", ["libopus", "flac"])
+def test_an_ogg_file_without_its_first_page_says_so(codec: str, piped: bool) -> None:
+    content = coded(CODED, "ogg", codec)
+    with pytest.raises(AudioError, match=r"talk .* lacks its beginning"):
+        list(opened(content[content.index(b"OggS", 4) :], piped=piped))
+
+
+@either_way
+def test_a_second_channel_that_begins_late_is_heard(piped: bool) -> None:
+    silence = np.zeros(SAMPLE_RATE, np.float32)
+    left, right = np.concatenate([BOTH[:SAMPLE_RATE], silence]), np.concatenate([silence, BOTH[SAMPLE_RATE:]])
+    content = wav(np.stack([left, right], axis=1).reshape(-1))
+    content = content[:22] + struct.pack("<HIIH", 2, SAMPLE_RATE, 4 * SAMPLE_RATE, 4) + content[34:]
+    assert heard(content, piped=piped) == close_to(WHOLE)
 
 
 def float_wav(samples: Samples) -> bytes:
