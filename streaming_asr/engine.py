@@ -97,28 +97,35 @@ class Engine:
             StreamClosedError: the engine was closed.
             RuntimeError: more than `maximum_jobs` jobs of this session wait.
         """
-        job = _Job(session, work)
-        # Jobs of one stream come from one thread, so a session of which none waits is touched by nobody else.
-        if here and session not in self._jobs and not self._closed:
-            self._begin(job)
-        else:
-            self._enqueue(job)
-        return job.answer
-
-    def _begin(self, job: _Job) -> None:
-        """Do a job in the calling thread; if that makes a chunk due, the engine goes on with it."""
-        job.started = True
+        if not here:
+            return self._enqueue(_Job(session, work))
+        answer: Future[list[Event]] = Future()
         try:
-            job.work(job.session)
-            if not job.session.advance():
-                job.answer.set_result(job.session.events())
-            else:
-                job.answer.set_running_or_notify_cancel()
-                self._enqueue(job)
+            begun = self.begin(session, work)
         except Exception as error:  # noqa: BLE001 - as in _advance
-            job.answer.set_exception(error)
+            answer.set_exception(error)
+            return answer
+        if isinstance(begun, Future):
+            return begun
+        answer.set_result(begun)
+        return answer
 
-    def _enqueue(self, job: _Job) -> None:
+    def begin(self, session: Session, work: Work) -> list[Event] | Future[list[Event]]:
+        """As `submit` with `here`, but where no chunk is due the events come at once, and what `work` raises is raised.
+
+        Most packets are such, and a future costs more than what is done for them.
+        """
+        # Jobs of one stream come from one thread, so a session of which none waits is touched by nobody else.
+        if session in self._jobs or self._closed:
+            return self._enqueue(_Job(session, work))
+        work(session)
+        if not session.advance():
+            return session.events()
+        job = _Job(session, work, started=True)
+        job.answer.set_running_or_notify_cancel()
+        return self._enqueue(job)
+
+    def _enqueue(self, job: _Job) -> Future[list[Event]]:
         with self._changed:
             if self._closed:
                 raise StreamClosedError("the engine was closed; load a new recognizer")
@@ -130,6 +137,7 @@ class Engine:
                 self._thread = threading.Thread(target=self._run, name="streaming-asr engine", daemon=True)
                 self._thread.start()
             self._changed.notify()
+        return job.answer
 
     def close(self) -> None:
         """Refuse new jobs, do those that wait, end the thread. A second call does nothing."""

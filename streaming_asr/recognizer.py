@@ -299,7 +299,19 @@ class Stream:
             AudioError: the piece is not the audio that was declared; nothing of it was taken in.
             StreamClosedError: the stream was finished.
         """
-        return [event for answer in self.submit(piece) for event in answer.result()]
+        begun = self.begin(piece)
+        if not isinstance(begun, tuple):
+            return begun
+        return [event for answer in begun for event in answer.result()]
+
+    def begin(self, piece: PcmPiece) -> list[Event] | tuple[Future[list[Event]], ...]:
+        """Push one piece of audio without waiting: its events where no chunk is due, else the answers of `submit`."""
+        samples = self._audio.push(piece)
+        if len(samples) > _SMALL_PIECE:
+            cuts = range(0, len(samples), _PIECE)
+            return tuple(self._submit(_pushing(samples[cut : cut + _PIECE])) for cut in cuts)
+        begun = self._engine.begin(self._session, _pushing(samples))
+        return (begun,) if isinstance(begun, Future) else begun
 
     def submit(self, piece: PcmPiece) -> list[Future[list[Event]]]:
         """Push one piece of audio without waiting; the answers come in order, one for each ten seconds or part."""

@@ -182,11 +182,15 @@ class Session:
         There is more than one where the language of the utterance is not yet known.
         """
         while True:
-            due = [utterance.stream for utterance in self._utterances if utterance.stream.due]
-            if due:
-                return due
-            self._decide()
             utterance = self._utterance
+            if self._candidates:
+                due = [each.stream for each in self._utterances if each.stream.due]
+                if due:
+                    return due
+                self._decide()
+                utterance = self._utterance
+            elif utterance is not None and utterance.stream.due:
+                return (utterance.stream,)
             if utterance is not None and utterance.closing is not None:
                 self._conclude(utterance, utterance.closing)
             elif not self._next():
@@ -249,8 +253,11 @@ class Session:
         size = self._block - self._ring.end % self._block
         if len(samples) > size:
             self._pending.appendleft(samples[size:])
-        self._ring.append(samples[:size])
-        self._gate_events(self._gate.push(samples[:size]))
+            samples = samples[:size]
+        self._ring.append(samples)
+        events = self._gate.push(samples)
+        if events or self._gate.open:
+            self._gate_events(events)
         if self._turns is not None and self._ring.end % self._block == 0:
             self._watch(self._turns)
 

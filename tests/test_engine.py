@@ -114,6 +114,20 @@ def test_what_the_calling_thread_cannot_do_is_told_by_the_answer(engine: Engine,
         engine.submit(session, partial(Session.push, samples=silence(1)), here=True).result(0)
 
 
+def test_where_no_chunk_is_due_the_events_come_without_a_future(engine: Engine, encoder: ToneEncoder) -> None:
+    blocker, session = Blocker(), session_of(encoder)
+    engine.submit(session_of(encoder), blocker)
+    assert engine.begin(session, partial(Session.push, samples=silence(2))) == []
+    due = engine.begin(session, partial(Session.push, samples=spoken("abc de fg ")))
+    waiting = engine.begin(session, Session.finish)
+    blocker.go.set()
+    assert isinstance(due, Future)
+    assert isinstance(waiting, Future)
+    assert texts([*due.result(10), *waiting.result(10)]) == ["abc de fg"]
+    with pytest.raises(StreamClosedError):
+        engine.begin(session, partial(Session.push, samples=silence(1)))
+
+
 def test_a_chunk_under_way_cannot_be_cancelled(engine: Engine, encoder: ToneEncoder) -> None:
     blocker, session = Blocker(), session_of(encoder)
     engine.submit(session_of(encoder), blocker)

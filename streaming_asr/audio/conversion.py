@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -37,20 +37,24 @@ class Conversion:
         """Say how many channels the first block has; raises OptionError if the one to recognize is not among them."""
         self._mixer.expect(channels)
 
-    def push(self, block: Block) -> Iterator[Samples]:
+    def push(self, block: Block) -> Sequence[Samples]:
         """A block at 16 kHz; where the rate changes, preceded by the rest of the audio at the old one.
 
         Raises:
             AudioError: the rate is out of range, or the channel to recognize was never there.
         """
         mixed = self._mixer.mixed(block)
-        if self._resampler is None or self._resampler.rate != block.sample_rate:
-            yield self.finish()
-            try:
-                self._resampler = self._open(block.sample_rate)
-            except OptionError as error:
-                raise AudioError(f"the audio cannot be used: {error}") from error
-        yield self._resampler.push(mixed)
+        if self._resampler is not None and self._resampler.rate == block.sample_rate:
+            return [self._resampler.push(mixed)]
+        return self._at_other_rate(mixed, block.sample_rate)
+
+    def _at_other_rate(self, mixed: Samples, rate: int) -> list[Samples]:
+        rest = self.finish()
+        try:
+            self._resampler = self._open(rate)
+        except OptionError as error:
+            raise AudioError(f"the audio cannot be used: {error}") from error
+        return [rest, self._resampler.push(mixed)]
 
     def flush(self) -> Samples:
         """What the resampler holds back, without an end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, Protocol
 
 import numpy as np
@@ -294,14 +295,25 @@ def pitch_strength(window: Samples) -> float:
     overlaps at each lag, so that low voices are not at a disadvantage.
     """
     length = 2 * len(window)
-    power: npt.NDArray[np.float64] = np.square(np.abs(np.fft.rfft(window, length)))
-    power[: 60 * length // SAMPLE_RATE] = 0.0
-    power[1000 * length // SAMPLE_RATE :] = 0.0
+    band = slice(60 * length // SAMPLE_RATE, 1000 * length // SAMPLE_RATE)
+    spectrum = np.fft.rfft(window, length)
+    power = np.zeros(len(spectrum), spectrum.real.dtype)
+    power[band] = np.square(np.abs(spectrum[band]))
     correlation = np.fft.irfft(power, length)
-    lags = np.arange(SAMPLE_RATE // 400, SAMPLE_RATE // 60)
     # Digital silence has no pitch; the smallest power keeps it from dividing by zero.
-    strength = correlation[lags] / (1 - lags / len(window)) / max(float(correlation[0]), 1e-12)
+    strength = correlation[_LAGS] / _overlaps(len(window)) / max(float(correlation[0]), 1e-12)
     return float(strength.max())
+
+
+_LAGS: Final = slice(SAMPLE_RATE // 400, SAMPLE_RATE // 60)
+"""The periods of voices, in samples."""
+
+
+@cache
+def _overlaps(window: int) -> npt.NDArray[np.float64]:
+    """The share of a window that still overlaps at each lag."""
+    shares: npt.NDArray[np.float64] = 1 - np.arange(_LAGS.start, _LAGS.stop) / window
+    return shares
 
 
 def _decibels(power: float) -> float:

@@ -93,7 +93,8 @@ class AudioInput:
             AudioError: the piece is not the audio that was declared; of raw audio, nothing of it was taken in.
             StreamClosedError: the input was finished.
         """
-        return self._joined(self._converted(piece))
+        decoder = self._decoder
+        return self._joined(self._raw(piece, decoder) if isinstance(decoder, RawSamples) else self._converted(piece))
 
     def pieces(self, piece: PcmPiece) -> Iterator[Samples]:
         """Take in one piece little by little, so that no step takes long or much memory; to be iterated to the end.
@@ -140,6 +141,12 @@ class AudioInput:
         for block in self._decoder.push(piece):
             for samples in self._conversion.push(block):
                 yield self._counted(samples)
+
+    def _raw(self, piece: PcmPiece, decoder: RawSamples) -> list[Samples]:
+        """As `_converted`, in one step: raw samples come in the smallest packets of all."""
+        if self._finished:
+            raise StreamClosedError("audio was pushed after finish(); open a new stream")
+        return [self._counted(samples) for samples in self._conversion.push(decoder.block(piece))]
 
     def _counted(self, samples: Samples) -> Samples:
         self._produced += len(samples)
@@ -205,7 +212,11 @@ class RawSamples:
 
     def push(self, piece: PcmPiece, /) -> Iterator[Block]:
         """The frames that are complete."""
-        yield Block(self._pcm.push(piece), self._rate)
+        yield self.block(piece)
+
+    def block(self, piece: PcmPiece) -> Block:
+        """The frames that are complete."""
+        return Block(self._pcm.push(piece), self._rate)
 
     def finish(self) -> Iterator[Block]:
         """The frames that were held back."""

@@ -57,7 +57,8 @@ class ModelStream:
         return asdict(EndpointOptions(**self._rules))
 
     async def push(self, samples: Samples) -> list[Event]:
-        return await _results(self._stream.submit(samples))
+        begun = self._stream.begin(samples)
+        return await _results(begun) if isinstance(begun, tuple) else begun
 
     async def finalize(self) -> list[Event]:
         return await _results([self._stream.submit_finalize()])
