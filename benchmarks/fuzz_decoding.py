@@ -78,7 +78,7 @@ def write_seeds(folder: Path) -> None:
     from benchmarks.fuzz_files import CONTAINERS, encoded
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("WAV", "WAV float", "FLAC", "MP3", "ADTS", "Ogg Opus", "Ogg FLAC", "WebM", "Matroska"):
+    for name in ("WAV", "WAV float", "FLAC", "MP3", "ADTS", "Ogg Opus", "Ogg FLAC", "WebM", "Matroska", "AIFF"):
         folder.joinpath(name.replace(" ", "-")).write_bytes(encoded(*CONTAINERS[name], SEED_SECONDS))
 
 
