@@ -214,7 +214,9 @@ def main() -> None:
     sets = read_sets(options.manifest, options.noise, options.limit)
     encoder = Encoder.load(options.model)
     beside = options.model / "language_model"
-    language_model = load_language_model(beside, Alphabet(encoder.labels)) if beside.exists() else None
+    language_model = None
+    if beside.exists():
+        language_model = load_language_model(beside, Alphabet(encoder.labels), empty_is_unknown=False)
     rows = [measure(name, recognize, sets) for name, recognize in recognizers(encoder, language_model)]
     if not options.no_pocketsphinx:
         rows.append(measure("pocketsphinx 5.1.1", pocketsphinx(), sets))

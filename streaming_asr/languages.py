@@ -100,7 +100,7 @@ class LanguageLoader:
         wanted = self._chosen(self.language_models, code)
         if wanted == "auto":
             return self._own_language_model(code, alphabet)
-        return None if wanted is None else load_language_model(Path(wanted), alphabet)
+        return None if wanted is None else load_language_model(Path(wanted), alphabet, empty_is_unknown=False)
 
     def _own_language_model(self, code: str | None, alphabet: Alphabet) -> LanguageModel | None:
         """The one that the checkpoint brings along, if it can be used."""
@@ -108,7 +108,8 @@ class LanguageLoader:
         if folder is None:
             return None
         try:
-            return load_language_model(folder if self.checkpoint.languages else folder.parent, alphabet)
+            path = folder if self.checkpoint.languages else folder.parent
+            return load_language_model(path, alphabet, empty_is_unknown=False)
         except MissingExtraError as error:
             logger.warning("decoding without the model's language model: %s", error)
             return None

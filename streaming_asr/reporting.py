@@ -164,12 +164,16 @@ class Reporter:
 
     def _credible(self, words: Sequence[Word], speech: bool, minimum: float) -> bool:
         """Whether words may be reported: there is speech and evidence enough, or some of them were reported before."""
-        evidence = sum(len(word.text) * word.confidence**2 for word in words)
-        return self._shown is not _NOTHING_SHOWN or self._ending or (speech and evidence >= minimum)
+        return self._shown is not _NOTHING_SHOWN or self._ending or (speech and evidence(words) >= minimum)
 
     def _lag(self, utterance: Utterance) -> float:
         """Audio received but not decoded, in seconds."""
         return seconds(self.received - utterance.decoded)
+
+
+def evidence(words: Sequence[Word]) -> float:
+    """How much there is to an utterance: its letters, each weighted by its word's squared confidence."""
+    return sum(len(word.text) * word.confidence**2 for word in words)
 
 
 def _final(utterance: int, reason: EndReason, alternatives: tuple[Alternative, ...], lag: float) -> events.Final:

@@ -49,7 +49,7 @@ class _Evidence:
 
     @classmethod
     def of(cls, log_probs: FloatArray, blank: int) -> Self:
-        return cls(frame_confidence(log_probs), spoken_frames(log_probs, blank))
+        return cls(frame_confidence(log_probs, blank), spoken_frames(log_probs, blank))
 
     def __add__(self, more: Self) -> Self:
         both = np.concatenate([self.confidence, more.confidence]), np.concatenate([self.spoken, more.spoken])

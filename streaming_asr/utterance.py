@@ -110,7 +110,8 @@ class Utterance:
 
     def finish(self, limit: int) -> tuple[Alternative, ...]:
         """The utterance as decoded to its end: at most `limit` alternatives, best first; none if nothing was said."""
-        return tuple(self._alternative(beam, beam.words) for beam in self.stabilizer.finish(limit) if beam.words)
+        beams = self.stabilizer.finish(limit)
+        return tuple(self._alternative(beam, beam.words) for beam in beams if beam.words) if beams[0].words else ()
 
     def cut(self, frame: int) -> tuple[Alternative, ...]:
         """The best beam's words that end by `frame`, as the only alternative."""

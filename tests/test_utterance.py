@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from streaming_asr.decoding import Alphabet, GreedySearch
+from streaming_asr.decoding import Alphabet, BeamSearch, GreedySearch
 from streaming_asr.model import Chunk, Context
 from streaming_asr.stabilizer import Stabilizer
 from streaming_asr.utterance import Utterance
@@ -13,8 +13,9 @@ from tests.tones import HOP, ToneEncoder, silence
 LABELS = ("", " ", "a", "<unk>", "b")
 
 
-def utterance(*, start: int = 0, clock_start: int = 0, lead: int = 0) -> Utterance:
-    stabilizer = Stabilizer(GreedySearch(Alphabet(LABELS)), agreement_delay=None)
+def utterance(*, start: int = 0, clock_start: int = 0, lead: int = 0, beams: bool = False) -> Utterance:
+    alphabet = Alphabet(LABELS)
+    stabilizer = Stabilizer(BeamSearch(alphabet) if beams else GreedySearch(alphabet), agreement_delay=None)
     stream = ToneEncoder().open(Context(chunk=1))
     return Utterance(
         start, hop=HOP, lead=lead, clock_start=clock_start, special=(3,), stream=stream, stabilizer=stabilizer
@@ -56,3 +57,11 @@ def test_silence_in_front_moves_no_word() -> None:
     assert spoken.stream.due
     (word,) = spoken.words(spoken.take(chunk(0, 0, 0, 2, 2)).words)
     assert (word.start, word.end) == (0.02, 0.06)
+
+
+def test_where_nothing_is_the_best_reading_there_are_no_others() -> None:
+    for blank, readings in ((3.0, []), (-3.0, ["b", "a", ""])):
+        spoken = utterance(beams=True)
+        logits = torch.tensor([[blank, -9.0, 0.0, -9.0, 1.0]])
+        spoken.take(Chunk(logits=logits, lookahead=logits[:0]))
+        assert [one.text for one in spoken.finish(5)] == readings[:2]

@@ -45,7 +45,9 @@ def tune(
     heard = [log_probabilities(encoder, example) for example in examples]
     rates: dict[tuple[float, float], float] = {}
     for alpha, beta in product(alphas, betas):
-        language_model = load_language_model(model / "language_model", alphabet, alpha=alpha, beta=beta)
+        language_model = load_language_model(
+            model / "language_model", alphabet, alpha=alpha, beta=beta, empty_is_unknown=False
+        )
         texts = [searched(log_probs, alphabet, language_model, beam_width) for log_probs in heard]
         rates[alpha, beta] = word_error_rate(examples, texts)
         Console().print(f"alpha {alpha:.2f} beta {beta:.2f}: {100 * rates[alpha, beta]:.2f} %")

@@ -5,6 +5,9 @@ H, scaled to [0, 1]; a word's is the geometric mean over its frames that are not
 exponential normalization of A. Laptev, B. Ginsburg, "Fast Entropy-Based Methods of Word-Level Confidence Estimation for
 End-to-End Automatic Speech Recognition", SLT 2022.
 
+The search also reads words where blank is the most probable token of every frame. There a model that is sure is sure
+that nothing is said, so the confidence of such frames is weighted by what the other tokens have together.
+
 Their favourite, and NeMo's default, is the Tsallis entropy with exponent 1/3, made for large overconfident models. With
 the small embedded model and 15 minutes of speakers it never heard, that one gave nearly all words less than 0.1 and
 told right from wrong ones less well (area under the ROC curve 0.73, the greatest probability 0.73, this measure 0.74).
@@ -20,10 +23,10 @@ from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding.search import BeamWord
 
 
-def frame_confidence(log_probs: FloatArray) -> FloatArray:
+def frame_confidence(log_probs: FloatArray, blank: int) -> FloatArray:
     """(frames, vocabulary) natural logarithms of probabilities -> (frames,) in [0, 1], float64.
 
-    1.0 where one token has all the probability, 0.0 where all tokens are alike.
+    1.0 where one token has all the probability, 0.0 where all tokens are alike, or blank has all.
     """
     frames, tokens = log_probs.shape
     if tokens < 2:
@@ -32,7 +35,8 @@ def frame_confidence(log_probs: FloatArray) -> FloatArray:
     finite = np.maximum(log_probs.astype(np.float64), -1e3)
     effective = np.exp(-np.einsum("ij,ij->i", np.exp(finite), finite))
     confidence: FloatArray = (tokens / effective - 1) / (tokens - 1)
-    return np.clip(confidence, 0.0, 1.0)
+    said = np.where(spoken_frames(log_probs, blank), 1.0, -np.expm1(finite[:, blank]))
+    return np.clip(confidence * said, 0.0, 1.0)
 
 
 def spoken_frames(log_probs: FloatArray, blank: int) -> npt.NDArray[np.bool_]:

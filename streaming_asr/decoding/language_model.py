@@ -68,21 +68,26 @@ class LanguageModel(Protocol):
 class LanguageModelOptions:
     """`alpha` weighs the model, `beta` is given for each word, `unk_score_offset` for each unknown one.
 
-    `score_boundary`: whether the beginning and the end of the sentence count.
+    `score_boundary`: whether the beginning and the end of the sentence count. `empty_is_unknown`: whether a sentence
+    that ends with a delimiter, as silence does too, ends with an unknown word as in pyctcdecode; with it a letter that
+    nobody said costs less than to say nothing.
     """
 
     alpha: float = 0.5
     beta: float = 1.5
     unk_score_offset: float = -10.0
     score_boundary: bool = True
+    empty_is_unknown: bool = True
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "unk_score_offset"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise OptionError(f"{name} of the language model is {value!r}; it must be a finite number")
-        if not isinstance(self.score_boundary, bool):
-            raise OptionError(f"score_boundary of the language model is {self.score_boundary!r}; it must be a bool")
+        for name in ("score_boundary", "empty_is_unknown"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise OptionError(f"{name} of the language model is {value!r}; it must be a bool")
 
 
 class Vocabulary:
@@ -186,11 +191,12 @@ class NgramLanguageModel:
         return self._weighted(score), behind
 
     def score_last(self, state: Any, word: str) -> float:
-        """The weighted score of a word, which may be "", and the end of the sentence; "" counts as an unknown word."""
-        score, behind = self._log10(state, word)
+        """The weighted score of a word, which may be "", and the end of the sentence."""
+        nothing = not word and not self.options.empty_is_unknown
+        score, behind = (0.0, state) if nothing else self._log10(state, word)
         if self.options.score_boundary:
             score += self.ngrams.score(behind, END)[0]
-        return self._weighted(score)
+        return self.options.alpha * score * _NATURAL if nothing else self._weighted(score)
 
     def score_partial(self, part: str) -> float:
         """0 for letters that some known word begins with, else the unknown word's offset, more for long ones."""

@@ -42,6 +42,7 @@ def load_language_model(
     beta: float | None = None,
     unk_score_offset: float | None = None,
     score_boundary: bool | None = None,
+    empty_is_unknown: bool = True,
     unigrams: str | Path | None = None,
     case: Case | Literal["auto"] = "auto",
     encoding: str = "utf-8",
@@ -54,7 +55,8 @@ def load_language_model(
     come from `unigrams` (a text file, one word per line), the folder or the model; a KenLM binary alone cannot tell
     them. What is None is taken from the folder's attrs.json, else from pyctcdecode's defaults. If the alphabet has only
     capitals and the model's words have none (or the other way round), words are turned into the model's case and a log
-    line says so; `case` says it outright. `encoding` is that of the words' file.
+    line says so; `case` says it outright. `encoding` is that of the words' file. `empty_is_unknown` is as pyctcdecode
+    has it; recognizers switch it off (`LanguageModelOptions`).
 
     Raises MissingExtraError for a KenLM binary without kenlm, CheckpointError for files that are missing or unreadable.
     """
@@ -64,6 +66,7 @@ def load_language_model(
         "beta": beta,
         "unk_score_offset": unk_score_offset,
         "score_boundary": score_boundary,
+        "empty_is_unknown": empty_is_unknown,
     }
     options = replace(files.options, **{name: value for name, value in given.items() if value is not None})
     ngrams = read_ngrams(files.model)

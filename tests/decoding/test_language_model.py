@@ -231,9 +231,24 @@ def test_a_saved_model_loads_alone_or_in_a_folder(tmp_path: Path, arpa: Path) ->
     assert best(LOWER, inside, rows("cab", "ccb", LOWER)) == "cab"
 
 
+def test_silence_is_nothing_unless_an_empty_end_counts_as_an_unknown_word(
+    tmp_path: Path, write_arpa: WriteArpa
+) -> None:
+    path = write_arpa(tmp_path / "a.arpa", ["a", "bad"])
+    faint = np.full((3, len(LOWER.labels)), 1e-12)
+    faint[:, 0], faint[:, LOWER.labels.index("a")] = 0.97, 0.03
+    assert best(LOWER, load_language_model(path, LOWER), np.log(faint)) == "a"
+    assert best(LOWER, load_language_model(path, LOWER, empty_is_unknown=False), np.log(faint)) == ""
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"alpha": float("nan")}, "alpha"), ({"beta": "x"}, "beta"), ({"score_boundary": 1}, "score_boundary")],
+    [
+        ({"alpha": float("nan")}, "alpha"),
+        ({"beta": "x"}, "beta"),
+        ({"score_boundary": 1}, "score_boundary"),
+        ({"empty_is_unknown": None}, "empty_is_unknown"),
+    ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(OptionError, match=says):
