@@ -2,8 +2,8 @@
 
 Recordings of the part dev, the shortest among them and half of them 30 dB quieter, and noises are recognized as the
 product does it, but everything is told. Of each threshold it prints how many words it leaves in noise, and how many of
-the words that were said and understood it holds back. The greatest threshold that holds back next to none of the latter
-is the one; `--write` puts it into config.json.
+the words that were said and understood it holds back. Of those that hold back next to none of the latter, the least one
+that leaves fewest words in noise is the one; `--write` puts it into config.json.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.reporting import evidence
 from training.corpus import Corpus, Utterance
 
-THRESHOLDS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
+THRESHOLDS: Final = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
 QUIET: Final = 10 ** (-30 / 20)
 PAUSE: Final = SAMPLE_RATE
 
@@ -69,10 +69,11 @@ def held_back(utterances: Sequence[Told], threshold: float) -> tuple[int, int]:
     )
 
 
-def choose(speech: Sequence[Told], loss: float) -> float:
-    """The greatest threshold that holds back no more than this share of the words that were said."""
+def choose(speech: Sequence[Told], noise: Sequence[Told], loss: float) -> float:
+    """Of the thresholds that hold back no more than a share of the words that were said, the least with least noise."""
     right = sum(one.right for one in speech)
-    return max(threshold for threshold in THRESHOLDS if held_back(speech, threshold)[1] <= loss * right)
+    harmless = [threshold for threshold in THRESHOLDS if held_back(speech, threshold)[1] <= loss * right]
+    return min(harmless, key=lambda threshold: held_back(noise, threshold)[0])
 
 
 def recordings(corpus: Corpus, limit: int) -> Iterator[tuple[Samples, list[str]]]:
@@ -105,7 +106,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=120, help="recordings")
     parser.add_argument("--detector", choices=get_args(Detector), default="webrtc")
     parser.add_argument("--every", type=int, default=1, help="of so many noises one is used")
-    parser.add_argument("--loss", type=float, default=0.005, help="share of words that may be held back")
+    parser.add_argument("--loss", type=float, default=0.005, help="share of understood words that may be held back")
     parser.add_argument("--write", action="store_true", help="put the threshold into the model's config.json")
     options = parser.parse_args()
     corpus, noises = Corpus.open(options.corpus).part("dev"), Corpus.open(options.noises)
@@ -116,7 +117,7 @@ def main() -> None:
         noise_samples = np.concatenate([noises.samples(one) for one in noises.utterances[:: options.every]])
         noise = told(recognizer, noise_samples, gate=gate)
     show(speech, noise, len(noise_samples) / SAMPLE_RATE / 3600)
-    threshold = choose(speech, options.loss)
+    threshold = choose(speech, noise, options.loss)
     Console().print(f"minimum_evidence: {threshold:g}")
     if options.write:
         file = options.model / "config.json"

@@ -13,7 +13,7 @@ import logging
 import math
 import shutil
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -29,7 +29,14 @@ from streaming_asr.decoding.beam import BeamSearch
 from streaming_asr.decoding.frames import LOWEST_PROB
 from streaming_asr.decoding.hotwords import DEFAULT_WEIGHT, Hotwords
 from streaming_asr.decoding.language_model import LanguageModelOptions, NgramLanguageModel
-from streaming_asr.decoding.language_model_files import ATTRIBUTES, FOLDER, UNIGRAMS, load_language_model, read_ngrams
+from streaming_asr.decoding.language_model_files import (
+    ATTRIBUTE_NAMES,
+    ATTRIBUTES,
+    FOLDER,
+    UNIGRAMS,
+    load_language_model,
+    read_ngrams,
+)
 from streaming_asr.errors import CheckpointError, MissingExtraError, OptionError
 
 _ALPHABET: Final = "alphabet.json"
@@ -345,7 +352,8 @@ def _log_softmax(logits: Logits) -> Logits:
 
 def _save_language_model(model: NgramLanguageModel, file: Path, folder: Path) -> None:
     folder.mkdir()
-    (folder / ATTRIBUTES).write_text(json.dumps(asdict(model.options)), encoding="utf-8")
+    attributes = {name: getattr(model.options, name) for name in ATTRIBUTE_NAMES}
+    (folder / ATTRIBUTES).write_text(json.dumps(attributes), encoding="utf-8")
     words = [] if model.vocabulary is None else model.vocabulary.words
     (folder / UNIGRAMS).write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
     shutil.copy2(file, folder / file.name)

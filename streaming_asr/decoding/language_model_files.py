@@ -26,6 +26,9 @@ FOLDER: Final = "language_model"
 """Where a folder with an alphabet or a model keeps its language model."""
 
 ATTRIBUTES: Final = "attrs.json"
+ATTRIBUTE_NAMES: Final = ("alpha", "beta", "unk_score_offset", "score_boundary")
+"""The options that pyctcdecode writes there; it takes no others."""
+
 UNIGRAMS: Final = "unigrams.txt"
 
 _ARPAS: Final = (".arpa", ".arpa.gz")
@@ -136,8 +139,8 @@ def _read_options(path: Path) -> LanguageModelOptions:
             raise ValueError("it must be an object")
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    known = ("alpha", "beta", "unk_score_offset", "score_boundary")
-    return LanguageModelOptions(**{name: attributes[name] for name in known if attributes.get(name) is not None})
+    given = {name: attributes[name] for name in ATTRIBUTE_NAMES if attributes.get(name) is not None}
+    return LanguageModelOptions(**given)
 
 
 def _read_words(
