@@ -6,117 +6,36 @@ Sentences of one speaker are joined with `--gap` seconds between them; each is a
 in pieces of 20 ms. A turn is cut if more than one final comes of it. The delay is that of the audio: from the last
 frame of the sentence that the voice detector calls speech to the frame with which its last final came; the time that
 the computer takes is not in it.
+
+`--words reference` judges the written words, aligned with the audio, in place of recognized ones, and applies the rules
+to the pauses: what the sense could do for a recognizer that makes no errors and is never late. The delay counts from
+the beginning of the first pause behind the last word.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import typing
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
-import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from benchmarks.machine import print_machine
+from benchmarks.turn_pauses import apply, read_pauses, separation
+from benchmarks.turn_recordings import PIECE, Outcome, Recording, read_recordings
 from streaming_asr import SAMPLE_RATE, EndpointOptions, Final, Latency, Recognizer, TurnEnding
-from streaming_asr.audio.gate import GateOptions, detector_for
 from streaming_asr.audio.samples import Samples, seconds
+from streaming_asr.checkpoints.embedded import embedded_folder
 from streaming_asr.recognizer import StreamOptions
-from training.prepare import read_audio
+from streaming_asr.text import load_text_model
 
-PIECE: typing.Final = SAMPLE_RATE // 50
 FIXED_MS: typing.Final = (200, 300, 400, 500, 700, 1000, 1500)
 ADAPTIVE_MS: typing.Final = ((200, 700), (250, 1000), (300, 1200), (400, 1500))
-USUAL_MS: typing.Final = 700
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One sentence in a joined recording: where its audio begins and where its speech ends, in samples."""
-
-    start: int
-    speech_end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Sentences of one speaker, joined."""
-
-    samples: Samples
-    turns: tuple[Turn, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one rule made of all turns; delays in seconds."""
-
-    rule: str
-    turns: int
-    cut: int
-    delays: tuple[float, ...]
-    ending_delays: tuple[float, ...] = ()
-
-    @property
-    def cut_share(self) -> float:
-        """Turns that were cut inside their sentence."""
-        return self.cut / self.turns
-
-    @property
-    def median(self) -> float:
-        """The median delay of a turn's last final."""
-        return statistics.median(self.delays)
-
-
-def speech_end(samples: Samples) -> int:
-    """The end of the last frame that the voice detector calls speech."""
-    detector = detector_for(GateOptions())
-    size = detector.frame_samples
-    ends = [
-        start + size for start in range(0, len(samples) - size + 1, size) if detector.is_speech(samples[start:][:size])
-    ]
-    return ends[-1] if ends else 0
-
-
-def join(sentences: Iterable[Samples], gap: Samples) -> Recording:
-    """Sentences one after the other, with a gap behind each; those without speech are left out."""
-    pieces: list[Samples] = []
-    turns, position = [], 0
-    for samples in sentences:
-        end = speech_end(samples)
-        if end:
-            turns.append(Turn(position, position + end))
-            pieces += [samples[: end + PIECE], gap]
-            position += len(samples[: end + PIECE]) + len(gap)
-    return Recording(np.concatenate(pieces) if pieces else gap, tuple(turns))
-
-
-def read_recordings(
-    manifest: Path, collections: Sequence[str], *, part: str, minutes: float, sentences: int, gap: float
-) -> list[Recording]:
-    """Joined recordings of a part, up to so many minutes of sentences; at most so many in one."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = [
-            row
-            for row in csv.DictReader(file, dialect="excel-tab", quoting=csv.QUOTE_NONE)
-            if row["part"] == part and row["path"].split("/")[0] in collections
-        ]
-    rows.sort(key=lambda row: row["speaker"])
-    silence = (np.random.default_rng(1).normal(0, 1e-4, round(gap * SAMPLE_RATE))).astype(np.float32)
-    recordings, left = [], minutes * 60
-    for _, group in groupby(rows, key=lambda row: row["speaker"]):
-        said = list(group)[:sentences]
-        if left <= 0:
-            break
-        left -= sum(float(row["duration"]) for row in said)
-        recordings.append(join((read_audio(manifest.parent / row["path"]) for row in said), silence))
-    return [recording for recording in recordings if recording.turns]
 
 
 def measure(name: str, recognizer: Recognizer, options: StreamOptions, recordings: Sequence[Recording]) -> Outcome:
@@ -160,13 +79,37 @@ def rules(fixed: Sequence[int], adaptive: Sequence[tuple[int, int]]) -> Iterator
         yield f"adaptive {shortest} to {longest} ms", options
 
 
+def on_reference_words(
+    recordings: Sequence[Recording], text_model: str, chosen: Iterable[tuple[str, EndpointOptions]]
+) -> list[Outcome]:
+    """What the rules make of the pauses, with the words that are written."""
+    model = load_text_model(text_model, checkpoint=embedded_folder(), language="en")
+    if model is None:
+        raise SystemExit(f"{text_model} is no text model")
+    with Recognizer.load(text_model=None) as recognizer:
+        turns = read_pauses(recognizer.encoder, model, recordings)
+    for shortest in (200, 300, 500):
+        pauses, auc = separation(turns, shortest)
+        print(f"{pauses} pauses of {shortest} ms and more inside: AUC of completeness {auc:.3f}")
+    return [apply(name, rule, turns) for name, rule in chosen]
+
+
 def show(outcomes: Sequence[Outcome]) -> None:
     """The curve as a table."""
-    table = Table("rule", "turns", "cut inside", "delay p50", "p90", "early ending p50")
+    table = Table("rule", "turns", "cut inside", "delay p50", "mean", "p90", "early ending p50")
     for one in outcomes:
         p90 = statistics.quantiles(one.delays, n=10)[-1] if len(one.delays) > 1 else one.median
+        mean = statistics.mean(one.delays)
         early = f"{statistics.median(one.ending_delays):.2f} s" if one.ending_delays else ""
-        row = (one.rule, str(one.turns), f"{one.cut_share:.1%}", f"{one.median:.2f} s", f"{p90:.2f} s", early)
+        row = (
+            one.rule,
+            str(one.turns),
+            f"{one.cut_share:.1%}",
+            f"{one.median:.2f} s",
+            f"{mean:.2f} s",
+            f"{p90:.2f} s",
+            early,
+        )
         table.add_row(*row)
     Console(width=110).print(table)
 
@@ -190,13 +133,20 @@ def picture(outcomes: Sequence[Outcome]) -> str:
         f'<text x="{width / 2}" y="{height - 12}" text-anchor="middle">median delay, up to {longest:.2f} s</text>',
         f'<text x="{margin}" y="{margin - 16}">turns cut inside a sentence, up to {most:.0%}</text>',
     ]
-    for kind, colour in (("fixed", "#777"), ("adaptive", "#c33")):
+    for row, (kind, colour) in enumerate((("fixed", "#777"), ("adaptive", "#c33"))):
+        name = f"{kind}, ms of silence" if kind == "fixed" else f"{kind}, shortest-longest"
+        lines.append(
+            f'<text x="{width - margin}" y="{margin + 16 * row}" text-anchor="end" fill="{colour}">{name}</text>'
+        )
         points = [(place(one), one) for one in outcomes if one.rule.startswith(kind)]
         path = " ".join(f"{x:.1f},{y:.1f}" for (x, y), _ in points)
         lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
         for (x, y), one in points:
             lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
-            lines.append(f'<text x="{x + 5:.1f}" y="{y - 5:.1f}" fill="{colour}">{one.rule}</text>')
+            where = f'x="{x + 5:.1f}" y="{y - 5:.1f}"' if kind == "fixed" else f'x="{x - 6:.1f}" y="{y + 11:.1f}"'
+            anchor = "start" if kind == "fixed" else "end"
+            label = one.rule.removeprefix(f"{kind} ").removesuffix(" ms").replace(" to ", "-")
+            lines.append(f'<text {where} text-anchor="{anchor}" fill="{colour}">{label}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -211,10 +161,12 @@ def main() -> None:
     parser.add_argument("--gap", type=float, default=2.5, help="seconds behind each sentence")
     parser.add_argument("--fixed", type=int, nargs="*", default=list(FIXED_MS))
     parser.add_argument("--adaptive", nargs="*", metavar="MS:MS", help="shortest and longest silence of each rule")
+    parser.add_argument("--words", default="recognized", choices=("recognized", "reference"))
     parser.add_argument("--text-model", default="auto")
     parser.add_argument("--chunk", type=float, help="milliseconds; by default what suits the model")
     parser.add_argument("--picture", type=Path, help="an SVG file for the curve")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     print_machine()
     adaptive = (
         ADAPTIVE_MS
@@ -229,12 +181,15 @@ def main() -> None:
         sentences=options.sentences,
         gap=options.gap,
     )
-    with Recognizer.load(text_model=options.text_model) as recognizer:
-        latency = Latency(chunk_ms=options.chunk)
-        outcomes = [
-            measure(name, recognizer, {"endpoint": rule, "latency": latency}, recordings)
-            for name, rule in rules(options.fixed, adaptive)
-        ]
+    chosen = rules(options.fixed, adaptive)
+    if options.words == "reference":
+        outcomes = on_reference_words(recordings, options.text_model, chosen)
+    else:
+        with Recognizer.load(text_model=options.text_model) as recognizer:
+            latency = Latency(chunk_ms=options.chunk)
+            outcomes = [
+                measure(name, recognizer, {"endpoint": rule, "latency": latency}, recordings) for name, rule in chosen
+            ]
     show(outcomes)
     if options.picture is not None:
         options.picture.write_text(picture(outcomes), encoding="utf-8")

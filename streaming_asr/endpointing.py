@@ -39,8 +39,8 @@ class EndpointOptions:
     trailing_silence_ms: float | None = 700
     maximum_length_ms: float | None = 20_000
     turn: Turn = "fixed"
-    shortest_silence_ms: float = 300
-    longest_silence_ms: float = 1_200
+    shortest_silence_ms: float = 400
+    longest_silence_ms: float = 1_500
 
     def __post_init__(self) -> None:
         for name in ("no_words_ms", "trailing_silence_ms", "maximum_length_ms"):

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from streaming_asr.audio.samples import milliseconds_to_samples, seconds
+from streaming_asr.audio.samples import milliseconds_to_samples
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.stabilizer import Hypothesis
 from streaming_asr.text import Formatter
-from streaming_asr.text.features import pause_class
 from streaming_asr.utterance import Utterance
 
 TurnChange: TypeAlias = Literal["ending", "resumed"]
 
-_UNLIKELY: Final = 0.1
+JUDGED_SILENCE: Final = 0.2
+"""Seconds of silence behind the words with which they are judged, however long it lasts.
+
+A longer one makes the end of a sentence more probable, but where it should be waited for it must not be an argument.
+"""
+
+_UNLIKELY: Final = 0.45
 """Completeness up to which the longest silence is waited for."""
 
-_SURE: Final = 0.8
-"""Completeness from which on the shortest silence is enough."""
+_SURE: Final = 0.55
+"""Completeness from which on the shortest silence is enough; `benchmarks.turns` chose both, on written words."""
 
 _ENDING: Final = 0.5
 """Completeness from which on an utterance is told as ending."""
@@ -52,7 +57,7 @@ class TurnWatch:
         self._start: int | None = None
         self._ending = False
         self._speech = 0
-        self._judged: tuple[Hypothesis, int] | None = None
+        self._judged: Hypothesis | None = None
         self.completeness: float | None = None
         """The probability that the words are a complete sentence; None as long as not all of them are known."""
 
@@ -68,12 +73,10 @@ class TurnWatch:
         if not silence or utterance.seen < position - silence - _MISJUDGED:
             self.completeness, self._judged = None, None
             return
-        # The probability changes with the words and the class of the pause alone.
-        judged = (utterance.hypothesis, pause_class(seconds(silence)))
-        if self._judged is None or judged[0] is not self._judged[0] or judged[1] != self._judged[1]:
+        if self._judged is not utterance.hypothesis:
+            self._judged = utterance.hypothesis
             words = utterance.words(utterance.hypothesis.words)
-            self.completeness = self._formatter.completeness(words, seconds(silence))
-            self._judged = judged
+            self.completeness = self._formatter.completeness(words, JUDGED_SILENCE)
 
     def frame(self, utterance: Utterance, *, size: int, position: int, silence: int) -> TurnChange | None:
         """After a frame of `size` samples: whether the turn seems to end with it, or goes on after all."""

@@ -198,11 +198,11 @@ class RecognitionOptions:
     ] = None
     shortest_silence: Annotated[
         float | None,
-        typer.Option(min=1, metavar="MS", help="With --turn adaptive.", show_default="300", rich_help_panel=ENDPOINT),
+        typer.Option(min=1, metavar="MS", help="With --turn adaptive.", show_default="400", rich_help_panel=ENDPOINT),
     ] = None
     longest_silence: Annotated[
         float | None,
-        typer.Option(min=1, metavar="MS", help="With --turn adaptive.", show_default="1200", rich_help_panel=ENDPOINT),
+        typer.Option(min=1, metavar="MS", help="With --turn adaptive.", show_default="1500", rich_help_panel=ENDPOINT),
     ] = None
     gate: Annotated[
         bool, typer.Option(help="Encode only what the voice detector takes for speech.", rich_help_panel=GATE)

@@ -3,7 +3,8 @@
 FOLDER receives `types.json`, every word that occurs, the most frequent first; `near.npy`, words that
 may be heard for each; `spellings.json`, the words that are
 written in a way of their own; and per part (`train`, `dev`, `test`) one array of the words with their labels. The last
-lines of each file are held out, so that meetings, talks and books of the parts are not the same.
+lines of each file are held out, so that meetings, talks and books of the parts are not the same; so are sentences that
+the other parts of the manifest hold as recordings.
 """
 
 from __future__ import annotations
@@ -33,8 +34,15 @@ QUERIES: Final = ("clinc_queries", "nlu_home")
 UNUSED: Final = ("clinc_wiki", "SOURCES")
 """Lower case without marks, and not speech."""
 
-REPEATS: Final = {"common_voice_sentences": 2, "ljspeech_sentences": 2, "taskmaster": 2, "speech": 3}
-"""Small collections that are read more than once."""
+REPEATS: Final = {
+    "self_dialogue": 2,
+    "ami_meetings": 2,
+    "taskmaster": 6,
+    "common_voice_sentences": 2,
+    "ljspeech_sentences": 2,
+    "speech": 3,
+}
+"""Collections that are read more than once: modern talk weighs as much as novels, of which there are more."""
 
 LONG_LINE: Final = 5
 """A line of so many words that is held out too is left out of the training."""
@@ -68,7 +76,7 @@ def read_collections(text: Path, manifest: Path | None) -> list[Collection]:
         if name not in UNUSED
     ]
     if manifest is not None:
-        found.append(Collection("speech", _readable(_transcripts(manifest), query=False)))
+        found.append(Collection("speech", _readable(_transcripts(manifest, "train"), query=False)))
     return found
 
 
@@ -77,10 +85,10 @@ def _readable(lines: Iterable[str], *, query: bool) -> tuple[tuple[Labelled, ...
     return tuple(words for words in read if words)
 
 
-def _transcripts(manifest: Path) -> Iterator[str]:
+def _transcripts(manifest: Path, *parts: str) -> Iterator[str]:
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file, dialect="excel-tab", quoting=csv.QUOTE_NONE)
-        yield from dict.fromkeys(row["transcript"] for row in rows if row["part"] == "train")
+        yield from dict.fromkeys(row["transcript"] for row in rows if row["part"] in parts)
 
 
 def without_held_out(
@@ -119,6 +127,9 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     parts = {one.name: one.parts() for one in read_collections(options.text, options.manifest)}
     held = {tuple(one.word for one in line) for part in parts.values() for line in part["dev"] + part["test"]}
+    if options.manifest is not None:
+        recorded = _readable(_transcripts(options.manifest, "dev", "test"), query=False)
+        held |= {tuple(one.word for one in line) for line in recorded}
     train = [
         word
         for name, part in parts.items()

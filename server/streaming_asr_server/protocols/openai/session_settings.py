@@ -38,7 +38,10 @@ _EAGERNESS: Final[Mapping[str, Turns]] = {
     "auto": Turns(300, 4_000),
     "high": Turns(200, 2_000),
 }
-"""How long a silence ends an utterance, by its sense; OpenAI documents the longest ones."""
+"""How long a silence ends an utterance, by its sense.
+
+The API reference of OpenAI Realtime (`turn_detection.eagerness`) gives the longest ones; it does not tell the shortest.
+"""
 
 _SEMANTIC_SILENCE_MS: Final = {"low": 1_500, "medium": 700, "auto": 700, "high": 400}
 """The same for languages without a text model, where nobody knows the sense."""
