@@ -109,7 +109,7 @@ async def test_a_slow_reader_is_closed_with_a_reason_and_finds_every_final_when_
         sending = asyncio.create_task(send())
         # A session stands still when its client has too much to read: its audio waits then.
         await until(lambda: server.service.sessions.queued_seconds > 1)
-        await asyncio.sleep(2 * server_settings.write_seconds)
+        await until(lambda: not any(task.get_name() == "connection reader" for task in asyncio.all_tasks()))
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         # Through small buffers the rest would take longer than the server waits for its close to be read.
