@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.peers.bars import drawing
 from benchmarks.peers.pictures import Picture, Recording, outcome, word_error_rate
 from benchmarks.peers.processes import free_port, running, use
 
@@ -93,3 +96,15 @@ http.server.HTTPServer(("127.0.0.1", {port}), Slow).serve_forever()
             return asked.read_text(encoding="utf-8").split()
 
     assert asyncio.run(start()) == ["/readyz"] * 3
+
+
+def test_bars_are_as_long_as_their_figures_and_what_was_not_measured_says_so() -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": "ours <b>", "cpu": 0.1},
+        {"name": "other", "cpu": 0.2},
+        {"name": "third", "cpu": None},
+    ]
+    drawn = drawing(rows, [("cpu", "CPU", 1, "s")])
+    widths = [float(width) for width in re.findall(r'width="([0-9.]+)" height="15"', drawn)]
+    assert widths[1] == 2 * widths[0]
+    assert ("ours &lt;b&gt;" in drawn, "0.2 s" in drawn, drawn.count("not measured")) == (True, True, 1)
