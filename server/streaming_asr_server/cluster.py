@@ -17,7 +17,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -109,7 +108,7 @@ class Replica:
     def __init__(self, settings: Settings, load: Callable[[], Recognition] | None) -> None:
         keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
         ledger = open_ledger(settings.ledger or "memory", worker=f"{socket.gethostname()}-{os.getpid()}")
-        models = load or model_sources(_with_threads(settings))
+        models = load or model_sources(settings, max(1, int(settings.replica_cpus)))
         self._service: Final = Service(settings, load=models, keys=keys, ledger=ledger)
         self._departure: Departure | None = None
 
@@ -208,11 +207,6 @@ def bound(settings: Settings, load: Callable[[], Recognition] | None = None) -> 
     check_settings(settings)
     deployment = serve.deployment(serve.ingress()(Replica), name=NAME, **deployment_options(settings))
     return deployment.bind(settings, load)
-
-
-def _with_threads(settings: Settings) -> Settings:
-    """With as many threads as a copy has cores, unless told otherwise."""
-    return replace(settings, threads=settings.threads or max(1, int(settings.replica_cpus)))
 
 
 def check_settings(settings: Settings) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
+import os
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from streaming_asr.checkpoints.tags import language_tag
 from streaming_asr.errors import CheckpointError
@@ -17,22 +16,34 @@ from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.sessions.decoding import load_codecs
 from streaming_asr_server.settings import Settings
 
-if TYPE_CHECKING:
-    from streaming_asr.checkpoints.description import Description
-
 logger = logging.getLogger(__name__)
 
 
-def model_sources(settings: Settings) -> list[ModelSource]:
-    """Where the models of a server come from; those on one device step in turn."""
+def model_sources(settings: Settings, cores: int | None = None) -> list[ModelSource]:
+    """Where the models of a server with so many cores come from; those on one device step in turn."""
     models = settings.served()
     processors = {model.device: SharedProcessor() for model in models} if len(models) > 1 else {}
-    return [_source(model, settings.threads, processors.get(model.device)) for model in models]
+
+    def load(model: ModelSettings) -> Recognition:
+        return load_model(model, threads=threads_of(settings, cores), processor=processors.get(model.device))
+
+    return [_source(model, partial(load, model)) for model in models]
 
 
-def _source(model: ModelSettings, threads: int | None, processor: SharedProcessor | None) -> ModelSource:
+def threads_of(settings: Settings, cores: int | None = None) -> int | None:
+    """How many threads the models of a process get, of so many cores; None: as many as torch takes by itself."""
+    if settings.threads is not None:
+        return settings.threads
+    from streaming_asr.checkpoints.threads import usual_threads
+
+    if cores is None and settings.workers > 1:
+        cores = max(1, (os.cpu_count() or 1) // settings.workers)
+    return usual_threads(model.model for model in settings.served()) or cores
+
+
+def _source(model: ModelSettings, load: Callable[[], Recognition]) -> ModelSource:
     return ModelSource(
-        load=partial(load_model, model, threads=threads, processor=processor),
+        load=load,
         name=model.name,
         languages=_tags(() if model.load == "start" else _expected_languages(model)),
         at_start=model.load == "start",
@@ -86,12 +97,14 @@ def load_model(
 
 def load_recognition(settings: Settings) -> Recognition:
     """The model of a server that has one; a function of a module, for processes that are to find it by its name."""
-    return load_model(settings.served()[0], threads=settings.threads)
+    return load_model(settings.served()[0], threads=threads_of(settings))
 
 
 def fingerprint(model: ModelSettings) -> Hashable:
     """What changes when the files of a model do: their names, sizes and times."""
-    description = _described(model)
+    from streaming_asr.checkpoints.description import describe_local
+
+    description = describe_local(model.model)
     if description is None:
         return None
     files = (path for path in sorted(description.folder.rglob("*")) if path.is_file())
@@ -104,22 +117,10 @@ def _expected_languages(model: ModelSettings) -> Sequence[str]:
         return model.languages
     if model.language is not None and not model.all_languages:
         return (model.language,)
-    description = _described(model)
+    from streaming_asr.checkpoints.description import describe_local
+
+    description = describe_local(model.model)
     return () if description is None else description.languages
-
-
-def _described(model: ModelSettings) -> Description | None:
-    """A model whose files are on this machine; None for one that is yet to come from the hub."""
-    from streaming_asr.checkpoints.description import describe
-
-    try:
-        return describe(model.model, revision=model.revision) if _is_local(model.model) else None
-    except (CheckpointError, OSError):
-        return None
-
-
-def _is_local(model: str | None) -> bool:
-    return model is None or Path(model).is_dir()
 
 
 def _tags(codes: Sequence[str]) -> tuple[str, ...]:

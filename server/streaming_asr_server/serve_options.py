@@ -76,7 +76,8 @@ class ModelOptions:
         typer.Option(help="Let a model go that had no stream for so long; by default never.", rich_help_panel=MODELS),
     ] = None
     threads: Annotated[
-        int | None, typer.Option(help="Threads of the model; by default all cores.", rich_help_panel=MODELS)
+        int | None,
+        typer.Option(help="Threads of the model; by default all cores, 1 for small models.", rich_help_panel=MODELS),
     ] = None
 
 

@@ -71,6 +71,14 @@ def describe(name_or_folder: str | Path | None = None, *, revision: str | None =
     return _describe(shown, folder, downloaded=_has_weights(folder))
 
 
+def describe_local(name_or_folder: str | Path | None = None) -> Description | None:
+    """A model whose files are on this machine; None for one that is yet to come from the hub, or is not there."""
+    try:
+        return describe(name_or_folder) if name_or_folder is None or Path(name_or_folder).is_dir() else None
+    except (CheckpointError, OSError):
+        return None
+
+
 def cached_models() -> tuple[Description, ...]:
     """The usable models in the cache of the hub, by name; downloaded completely, of a supported family."""
     folders = {name: folder for name, folder in hub.cached_folders().items() if _has_weights(folder)}

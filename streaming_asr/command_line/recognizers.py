@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from streaming_asr.audio.samples import SAMPLE_RATE
+from streaming_asr.checkpoints.threads import usual_threads
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import MissingExtraError, OptionError
@@ -83,10 +84,15 @@ def open_recognizer(options: ModelOptions, recognition: RecognitionOptions) -> C
         arguments = remote_arguments(recognition, language=options.language)
         return ConfiguredRecognizer(_connect(options.server, options), arguments)
     try:
+        import torch
+
         from streaming_asr.recognizer import Recognizer
     except ModuleNotFoundError as error:
         raise MissingExtraError("recognizing speech in this process", "recognizer") from error
     arguments = local_arguments(recognition)
+    threads = usual_threads([options.model])
+    if threads is not None:
+        torch.set_num_threads(threads)
     return ConfiguredRecognizer(Recognizer.load(options.model, **options.load_arguments()), arguments)
 
 

@@ -49,9 +49,10 @@ class Plan:
         """The model of a worker: the one that was loaded for all, or one of its own."""
         if not self.shared_weights:
             return self.load(self.settings)
+        from streaming_asr_server.loading import threads_of
         from streaming_asr_server.workers import preloading
 
-        return preloading.take(self.settings.threads)
+        return preloading.take(threads_of(self.settings))
 
     @property
     def board(self) -> Path:

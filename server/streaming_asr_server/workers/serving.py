@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 from streaming_asr.errors import OptionError
@@ -41,10 +40,9 @@ def serve_with_workers(
         ApiKeys.read(settings.api_key_file)
     ledger = settings.ledger or str(usual_file(settings.host, settings.port))
     check_ledger(ledger)
-    threads = settings.threads or max(1, (os.cpu_count() or 1) // settings.workers)
     with _listening(settings) as listeners, shared_folder() as folder:
         plan = Plan(
-            settings=replace(settings, threads=threads),
+            settings=settings,
             load=load,
             folder=folder,
             ledger=ledger,
