@@ -42,6 +42,17 @@ def without(sentences: Iterable[str], held_out: Iterable[str]) -> Iterator[str]:
     return (one for one in sentences if one not in exact and not any(run in runs for run in _runs(one)))
 
 
+def once(sentences: Iterable[str]) -> Iterator[str]:
+    """Each sentence of `OVERLAP` words and more once: to stand in two collections makes none more likely."""
+    seen = set[str]()
+    for sentence in sentences:
+        is_long = len(sentence.split()) >= OVERLAP
+        if not is_long or sentence not in seen:
+            yield sentence
+        if is_long:
+            seen.add(sentence)
+
+
 def _runs(sentence: str) -> Iterator[str]:
     words = sentence.split()
     return (" ".join(words[start : start + OVERLAP]) for start in range(len(words) - OVERLAP + 1))
@@ -134,7 +145,7 @@ def main() -> None:
     spoken = [one.transcript for one in corpus.part("train").utterances] if corpus else []
     held_out = [one.transcript for one in corpus.part("dev").utterances] if corpus else []
     free = read_sentences(path for path in files if path.name != "SOURCES.txt")
-    sentences = [*without(free, held_out), *without(dict.fromkeys(spoken), held_out)]
+    sentences = [*once(without(free, held_out)), *without(dict.fromkeys(spoken), held_out)]
     if options.lower_case:
         sentences = [one.lower() for one in sentences]
     words = choose_words(sentences, options.least, options.words)

@@ -8,7 +8,7 @@ import pytest
 
 from streaming_asr.decoding import Ngrams
 from training.kneser_ney import estimate
-from training.language_model import choose_words, encode_sentences, without, write_folder
+from training.language_model import choose_words, encode_sentences, once, without, write_folder
 
 TEXT = ["THE CAT SAT", "THE DOG SAT DOWN", "A CAT SAT DOWN", "THE CAT RAN", "A DOG RAN", "THE BIRD SANG"] * 3
 
@@ -17,6 +17,11 @@ def test_held_out_sentences_and_their_long_runs_are_left_out() -> None:
     held_out = ["ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE", "SHORT ONE"]
     free = ["SHORT ONE", "A SHORT ONE", "SO TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE", "TWO THREE FOUR"]
     assert list(without(free, held_out)) == ["A SHORT ONE", "TWO THREE FOUR"]
+
+
+def test_a_long_sentence_counts_once_and_a_short_one_as_often_as_it_is_said() -> None:
+    long = "ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT"
+    assert list(once([long, "YES SIR", long, "YES SIR"])) == [long, "YES SIR", "YES SIR"]
 
 
 def test_words_are_chosen_by_frequency() -> None:
