@@ -36,13 +36,14 @@ def create_application(service: Service, *, web: Path | None = None) -> Starlett
 
     @asynccontextmanager
     async def lifespan(application: Starlette) -> AsyncIterator[None]:
-        service.start()
-        try:
-            async with protocols.running():
-                with reloading_on_hangup(service):
-                    yield
-        finally:
-            await service.stop()
+        async with service.peers.running():
+            service.start()
+            try:
+                async with protocols.running():
+                    with reloading_on_hangup(service):
+                        yield
+            finally:
+                await service.stop()
 
     protocols = Protocols(service)
     routes: list[BaseRoute] = [

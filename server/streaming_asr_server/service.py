@@ -20,6 +20,7 @@ from streaming_asr_server.metrics import Metrics
 from streaming_asr_server.models.model import Model
 from streaming_asr_server.models.source import ModelSource
 from streaming_asr_server.models.table import Models
+from streaming_asr_server.peers import Alone, Peers
 from streaming_asr_server.ports import SharedPorts
 from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.sessions.bookkeeping import Bookkeeper
@@ -82,6 +83,8 @@ class Service:
     """What is shared with other workers; closed when the server stops."""
     ports: SharedPorts | None = None
     """Where this is one of several workers: the sockets that they share."""
+    peers: Peers = field(default_factory=Alone)
+    """The other workers, for what must be said at all of them at once."""
     readiness_of_all: Callable[[str], str] = lambda own: own
     """From what this worker says for `/readyz` to what the server says."""
     to_warn: set[Callable[[], None]] = field(default_factory=set)

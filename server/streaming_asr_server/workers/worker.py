@@ -19,6 +19,7 @@ from streaming_asr_server.ports import SharedPorts
 from streaming_asr_server.running import DrainingServer, freeze_loaded, uvicorn_config
 from streaming_asr_server.service import Service
 from streaming_asr_server.workers.board import Board, Row, patience, status_of_all
+from streaming_asr_server.workers.bus import Bus
 from streaming_asr_server.workers.plan import READY, Listeners, Plan
 
 _TICKS_PER_SECOND: Final = 10
@@ -40,6 +41,7 @@ class Worker:
             metrics=Metrics(plan.folder),
             ledger=open_ledger(plan.ledger, worker=plan.worker_name(index)),
             ports=self.ports,
+            peers=Bus(plan.folder, index=index, workers=settings.workers),
             readiness_of_all=self._status,
         )
         self._control: Final = control
