@@ -128,7 +128,8 @@ class LimitOptions:
         typer.Option(help="Streams at once, of each worker (32); more are refused with 503.", rich_help_panel=LIMITS),
     ] = None
     max_viewers: Annotated[
-        int | None, typer.Option(help="Readers of views at once, in all of them (500).", rich_help_panel=LIMITS)
+        int | None,
+        typer.Option(help="Readers of views at once, in all of them, at each worker (500).", rich_help_panel=LIMITS),
     ] = None
     resume_seconds: Annotated[
         float | None, typer.Option(help="How long a session waits for its client (30).", rich_help_panel=LIMITS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -16,20 +17,29 @@ from streaming_asr_server.connection.endpoints import http_route, websocket_rout
 from streaming_asr_server.connection.forwarding import forward
 from streaming_asr_server.connection.serving import caller, check_origin, refusal_response, send_denial
 from streaming_asr_server.connection.transport import WebSocketTransport
-from streaming_asr_server.protocols.audience.views import View, Views, view_name
+from streaming_asr_server.protocols.audience.happenings import from_json, to_json
+from streaming_asr_server.protocols.audience.view import View
+from streaming_asr_server.protocols.audience.views import Views
 from streaming_asr_server.service import Service
 
 _BODY_BYTES: Final = 4096
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{22,100}")
 _NAMES: Final = ("secret", "session", "stream")
+_CHANNEL: Final = "audience"
 
 
 class AudienceEndpoint:
-    """Views of one service."""
+    """Views of one service; with several workers, all of them have all views."""
 
     def __init__(self, service: Service) -> None:
         self._service: Final = service
-        self._views: Final = Views(maximum_readers=service.settings.max_viewers, now=service.now)
+        self._views: Final = Views(
+            maximum_readers=service.settings.max_viewers,
+            now=service.now,
+            index=service.peers.index,
+            tell=lambda happening: service.peers.tell(_CHANNEL, to_json(happening)),
+        )
+        service.peers.join(_CHANNEL, self)
         service.metrics.watch(service.metrics.viewers, lambda: self._views.readers)
 
     def routes(self) -> list[BaseRoute]:
@@ -47,10 +57,10 @@ class AudienceEndpoint:
             fields = await _fields(request)
             view = self._views.make(fields["secret"])
             if "session" in fields:
-                self._show_session(view, fields, owner)
+                await self._show_session(view, fields, owner)
         except Refusal as refusal:
             return self._refused(refusal)
-        body = {"view": view_name(fields["secret"]), "watching": len(view.outboxes)}
+        body = {"view": view.name, "watching": await self._watching(view)}
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
     async def end(self, request: Request) -> Response:
@@ -68,7 +78,7 @@ class AudienceEndpoint:
             view = self._views.find(request.path_params["view"])
         except Refusal as refusal:
             return self._refused(refusal)
-        body = {"live": view.live, "watching": len(view.outboxes)}
+        body = {"live": view.live, "watching": await self._watching(view)}
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
     async def read(self, websocket: WebSocket) -> None:
@@ -85,17 +95,54 @@ class AudienceEndpoint:
         except Refusal as refusal:
             await send_denial(websocket, self._refused(refusal))
 
+    def told(self, origin: int, message: Any) -> None:
+        self._views.told(origin, from_json(message))
+
+    def asked(self, question: Any) -> Any:
+        """A session that shall be shown: whether it is here. The name of a view: who reads it here."""
+        match question:
+            case {"show": wanted}:
+                return self._shows(wanted)
+            case {"watching": name}:
+                return self._views.readers_of(name)
+
+    def known(self) -> Iterable[Any]:
+        return map(to_json, self._views.known())
+
+    def gone(self, origin: int) -> None:
+        self._views.gone(origin)
+
     async def _owner(self, request: Request) -> str:
         check_origin(self._service, request)
         return (await caller(self._service, request)).name
 
-    def _show_session(self, view: View, fields: dict[str, str], owner: str) -> None:
-        session = self._service.sessions.find(fields["session"], owner=owner)
+    async def _show_session(self, view: View, fields: dict[str, str], owner: str) -> None:
+        """By the worker that has it. Raises Refusal if none has."""
+        session = fields["session"]
+        wanted = {"view": view.name, "session": session, "stream": fields.get("stream", session), "owner": owner}
+        if self._shows(wanted) or any(await self._service.peers.ask(_CHANNEL, {"show": wanted})):
+            return
+        self._service.check_loaded()
+        raise Refusal(404, "no_such_session", "there is no session of this name that this key has opened")
+
+    def _shows(self, wanted: Mapping[str, str]) -> bool:
+        """Show a session if this worker has it."""
+        try:
+            view = self._views.find(wanted["view"])
+            session = self._service.sessions.find(wanted["session"], owner=wanted["owner"])
+        except Refusal:
+            return False
         if session is None:
-            raise Refusal(404, "no_such_session", "there is no session of this name that this key has opened")
+            return False
         if session.id not in view.shown:
-            view.language = session.options.language or self._service.settings.language
-            session.show_to(self._views.show(view, session.id, fields.get("stream", session.id)))
+            language = session.options.language or self._service.settings.language
+            session.show_to(self._views.show(view, session.id, wanted["stream"], language))
+        return True
+
+    async def _watching(self, view: View) -> int:
+        """Who reads, at all workers."""
+        elsewhere: list[int] = await self._service.peers.ask(_CHANNEL, {"watching": view.name})
+        return len(view.outboxes) + sum(elsewhere)
 
     def _refused(self, refusal: Refusal) -> Response:
         self._service.metrics.refused.labels(refusal.code).inc()

@@ -12,7 +12,8 @@ import pytest
 from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_key
 from streaming_asr_server.connection.outbox import Close, Outbox, Send
 from streaming_asr_server.local import LocalServer, local_server
-from streaming_asr_server.protocols.audience.views import LINES_KEPT, View, Views, view_name
+from streaming_asr_server.protocols.audience.view import LINES_KEPT, Line, View
+from streaming_asr_server.protocols.audience.views import Views, view_name
 from streaming_asr_server.recognition.scripted import ScriptedRecognition
 from streaming_asr_server.settings import Settings
 from websockets.asyncio.client import connect as open_websocket
@@ -182,9 +183,9 @@ async def test_a_reader_who_does_not_read_is_left_and_holds_up_nobody() -> None:
 
 
 async def test_a_view_keeps_no_more_lines_than_it_may() -> None:
-    view = View()
-    for _ in range(LINES_KEPT + 10):
-        view.add({"type": "final"})
+    view = View("name")
+    for number in range(LINES_KEPT + 10):
+        view.add(Line("stream", number, {"type": "final"}))
     lines = [line["line"] for message in view.backlog(-1) for line in lines_of(message)]
     assert lines == list(range(10, LINES_KEPT + 10))
 
