@@ -36,6 +36,7 @@ from streaming_asr_server.protocols.wyoming.server import serve_standard_streams
 from streaming_asr_server.service import Service
 
 _SUBSCRIBERS_PER_STREAM: Final = 4
+_CALLS: Final = "calls"
 _OF_DEEPGRAM: Final = ("/v1/listen", "/v2/listen", "/v1/projects", "/v1/auth", "/v1/speak", "/v1/read")
 _OUR_OWN: Final = ("/v1/stream", "/v1/tokens", "/v1/info", "/v1/views", "/v1/twilio", "/v1/vosk")
 
@@ -54,7 +55,12 @@ class Protocols:
             check_zeroconf()
         self._service = service
         self._created = int(service.now())
-        self._subscribers = Subscribers(maximum=_SUBSCRIBERS_PER_STREAM * settings.max_streams)
+        self._subscribers = Subscribers(
+            maximum=_SUBSCRIBERS_PER_STREAM * settings.max_streams,
+            index=service.peers.index,
+            tell=partial(service.peers.tell, _CALLS),
+        )
+        service.peers.join(_CALLS, self._subscribers)
         self._webhook: Webhook | None = None
         if settings.webhook_url is not None:
             registry = service.metrics.registry

@@ -1,13 +1,15 @@
-"""Subscribers of calls: messages about a call go to any number of websockets up to a bound."""
+"""Subscribers of calls: messages about a call go to any number of websockets up to a bound, at every worker."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections import deque
-from collections.abc import Iterator, Mapping
+import secrets
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from streaming_asr_server.access.admission import Refusal
 from streaming_asr_server.connection.outbox import Close, Outbox, Send
@@ -17,30 +19,92 @@ _REMEMBERED: Final = 256
 """Messages about a call, without partials, for one who comes late."""
 
 _SLOW: Final = Close(4408, "slow_reader")
+_GONE: Final = Close(1011, "the worker that heard this call has gone")
+
+Number: TypeAlias = tuple[str, int]
+"""Of a message: the life of a worker, and how many it had published before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A message about a stream that one of the workers has, for the subscribers of one of its names."""
+
+    names: Sequence[str]
+    number: Number
+    message: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.message["type"])
 
 
 @dataclass(slots=True)
 class _Topic:
-    """The subscribers of one call; `live` counts its streams."""
+    """The subscribers of one call at this worker; `live` counts its streams at each worker.
+
+    `heard` has the number of the last message of each worker's life: what comes again is known.
+    """
 
     outboxes: set[Outbox] = field(default_factory=set)
-    remembered: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    live: int = 0
+    remembered: deque[Published] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    live: Counter[int] = field(default_factory=Counter)
+    heard: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_live(self) -> bool:
+        return self.live.total() > 0
+
+    def publish(self, origin: int, published: Published) -> None:
+        """A message of this worker's: its stream begins, goes on or ends."""
+        self.live[origin] += published.kind == "call_started"
+        self.live[origin] -= published.kind == "call_ended"
+        self.deliver(published)
+        if published.kind == "call_ended" and not self.is_live:
+            self.close(Close(1000))
+
+    def deliver(self, published: Published) -> None:
+        """Remember a message and give it to the subscribers, if it is new."""
+        life, number = published.number
+        if number <= self.heard.get(life, -1):
+            return
+        self.heard[life] = number
+        partial = published.kind == "partial"
+        if not partial:
+            self.remembered.append(published)
+        send = _send(published, replaces=published.message["track"] if partial else None)
+        for outbox in self.outboxes:
+            outbox.put([send])
+            if outbox.overfull:
+                outbox.put([_SLOW])
+
+    def close(self, close: Close) -> None:
+        """Send the subscribers away."""
+        for outbox in self.outboxes:
+            outbox.put([close])
 
 
 class Subscribers:
-    """All of a server, by the names of streams and calls."""
+    """All at one worker, by the names of streams and calls.
 
-    def __init__(self, *, maximum: int) -> None:
+    What is published here goes to `tell` for the other workers; what is published there comes by `told`.
+    """
+
+    def __init__(
+        self, *, maximum: int, index: int = 0, tell: Callable[[Mapping[str, Any]], None] = lambda message: None
+    ) -> None:
         self._maximum = maximum
+        self._index = index
+        self._tell = tell
+        self._life = secrets.token_urlsafe(6)
+        self._numbers = itertools.count()
         self._topics: dict[str, _Topic] = {}
 
     def __len__(self) -> int:
         return sum(len(topic.outboxes) for topic in self._topics.values())
 
     def live(self, name: str) -> bool:
-        """Whether a stream of this name runs."""
-        return name in self._topics and self._topics[name].live > 0
+        """Whether a stream of this name runs, at any worker."""
+        return name in self._topics and self._topics[name].is_live
 
     @contextmanager
     def subscribe(self, name: str) -> Iterator[Outbox]:
@@ -55,7 +119,7 @@ class Subscribers:
         self._topics[name] = topic
         outbox = Outbox()
         topic.outboxes.add(outbox)
-        outbox.put(Send(text) for text in topic.remembered)
+        outbox.put(map(_send, topic.remembered))
         try:
             yield outbox
         finally:
@@ -63,26 +127,59 @@ class Subscribers:
             self._forget(name, topic)
 
     def publish(self, names: tuple[str, ...], message: Mapping[str, Any]) -> None:
-        """A message about a stream, to all subscribers of one of its names."""
-        text = json.dumps(message, allow_nan=False)
-        for name in dict.fromkeys(names):
+        """A message about a stream of this worker, to all subscribers of one of its names."""
+        published = Published(tuple(dict.fromkeys(names)), (self._life, next(self._numbers)), message)
+        self._publish(self._index, published)
+        self._tell({"published": _members(published)})
+
+    def told(self, origin: int, message: Any) -> None:
+        """What another worker has published, or has known when this one began to listen."""
+        match message:
+            case {"published": members}:
+                self._publish(origin, _published(members))
+            case {"topic": name, "live": int(live), "remembered": remembered}:
+                topic = self._topics.setdefault(name, _Topic())
+                topic.live[origin] = live
+                for members in remembered:
+                    topic.deliver(_published(members))
+
+    def asked(self, question: Any) -> None:
+        """Nothing is asked."""
+
+    def known(self) -> Iterable[Any]:
+        """The calls that have streams at this worker, and what was said in them."""
+        for name, topic in self._topics.items():
+            if live := topic.live[self._index]:
+                yield {"topic": name, "live": live, "remembered": []}
+                for published in topic.remembered:
+                    yield {"topic": name, "live": live, "remembered": [_members(published)]}
+
+    def gone(self, origin: int) -> None:
+        """A worker has gone, and with it its streams."""
+        for name, topic in list(self._topics.items()):
+            if topic.live.pop(origin, 0) and not topic.is_live:
+                topic.close(_GONE)
+                self._forget(name, topic)
+
+    def _publish(self, origin: int, published: Published) -> None:
+        for name in published.names:
             topic = self._topics.setdefault(name, _Topic())
-            self._publish(topic, text, message)
+            topic.publish(origin, published)
             self._forget(name, topic)
 
-    def _publish(self, topic: _Topic, text: str, message: Mapping[str, Any]) -> None:
-        partial = message["type"] == "partial"
-        topic.live += message["type"] == "call_started"
-        topic.live -= message["type"] == "call_ended"
-        if not partial:
-            topic.remembered.append(text)
-        for outbox in topic.outboxes:
-            outbox.put([Send(text, replaces=message["track"] if partial else None)])
-            if outbox.overfull:
-                outbox.put([_SLOW])
-            elif message["type"] == "call_ended" and topic.live == 0:
-                outbox.put([Close(1000)])
-
     def _forget(self, name: str, topic: _Topic) -> None:
-        if not topic.outboxes and topic.live <= 0 and self._topics.get(name) is topic:
+        if not topic.outboxes and not topic.is_live and self._topics.get(name) is topic:
             del self._topics[name]
+
+
+def _send(published: Published, replaces: str | None = None) -> Send:
+    return Send(json.dumps(published.message, allow_nan=False), replaces=replaces)
+
+
+def _members(published: Published) -> Mapping[str, Any]:
+    return {"names": published.names, "number": published.number, "message": published.message}
+
+
+def _published(members: Mapping[str, Any]) -> Published:
+    life, number = members["number"]
+    return Published(tuple(members["names"]), (life, number), members["message"])
