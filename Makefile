@@ -16,10 +16,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 SPEECH ?= ../shared/speech
 TEXT ?= ../shared/text
-RECIPE ?= english-small
+RECIPE ?= english-whisper
 UTTERANCES ?= 17000
 TEXT_MODEL ?= streaming_asr/embedded/english/text_model
-STARTS := $(if $(filter english-whisper,$(RECIPE)),runs/english-imitation/final,prepared/.synthetic)
+STARTS_english-whisper := runs/english-imitation/final
+STARTS_english-small := prepared/.done
+STARTS_english-medium := prepared/.synthetic
 
 .PHONY: demo test check lint types layers tests core pythons lm clients model text-model docs dist extras clean
 
@@ -61,7 +63,7 @@ lm: $(VENV)/.dev  ## kenlm, which compiles from source, for the tests that compa
 clients: $(BIN)/python  ## the client packages of other services, each in its own environment, for the tests with them
 	$(BIN)/python tests/clients/environments.py
 
-model: $(STARTS)  ## trains a model as RECIPE=english-small, english-whisper or english-medium (one GPU) says; goes on where it stopped
+model: $(STARTS_$(RECIPE))  ## trains a model as RECIPE=english-whisper, english-small (from the shipped one) or english-medium (one GPU) says
 	$(BIN)/python -m training.train training/configs/$(RECIPE).toml
 	$(BIN)/python -m training.evaluate runs/$(RECIPE)/final prepared/real --noise prepared/noise
 

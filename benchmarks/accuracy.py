@@ -217,9 +217,10 @@ def main() -> None:
     language_model = None
     if beside.exists():
         language_model = load_language_model(beside, Alphabet(encoder.labels), empty_is_unknown=False)
+    peer = None if options.no_pocketsphinx else pocketsphinx()
     rows = [measure(name, recognize, sets) for name, recognize in recognizers(encoder, language_model)]
-    if not options.no_pocketsphinx:
-        rows.append(measure("pocketsphinx 5.1.1", pocketsphinx(), sets))
+    if peer is not None:
+        rows.append(measure("pocketsphinx 5.1.1", peer, sets))
     for name, folder in WHISPERS.items():
         if (folder / "model.bin").exists():
             rows.append(faster_whisper(f"faster-whisper {name}", folder, sets))

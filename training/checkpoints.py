@@ -17,7 +17,7 @@ from training.initialization import grow_depth
 from training.model import Shape, StreamingCtc
 from training.transcripts import Spelling
 
-_PREFIXES = ("wav2vec2.", "hubert.")
+_PREFIXES = ("wav2vec2.", "hubert.", "wavlm.")
 _POSITIONAL = "encoder.pos_conv_embed.conv"
 _SPELLINGS = ((".parametrizations.weight.original0", ".parametrizations.weight.original1"), (".weight_g", ".weight_v"))
 

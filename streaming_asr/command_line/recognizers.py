@@ -10,7 +10,6 @@ from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from streaming_asr.audio.samples import SAMPLE_RATE
-from streaming_asr.checkpoints.threads import usual_threads
 from streaming_asr.command_line.options import ModelOptions, RecognitionOptions
 from streaming_asr.endpointing import EndpointOptions
 from streaming_asr.errors import MissingExtraError, OptionError
@@ -86,6 +85,7 @@ def open_recognizer(options: ModelOptions, recognition: RecognitionOptions) -> C
     try:
         import torch
 
+        from streaming_asr.checkpoints.threads import usual_threads
         from streaming_asr.recognizer import Recognizer
     except ModuleNotFoundError as error:
         raise MissingExtraError("recognizing speech in this process", "recognizer") from error

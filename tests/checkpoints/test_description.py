@@ -23,7 +23,7 @@ def tiny(tmp_path: Path) -> Path:
 
 def test_the_embedded_model_is_described() -> None:
     description = describe()
-    assert (description.name, description.family, description.refusal) == ("english", "wav2vec2", None)
+    assert (description.name, description.family, description.refusal) == ("english", "wavlm", None)
     assert description.streams
     assert description.vocabulary == 32
     assert description.size > 1_000_000

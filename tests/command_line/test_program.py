@@ -289,7 +289,7 @@ def test_bench_tells_speed_latency_and_memory() -> None:
 def test_models_tells_what_the_embedded_one_is() -> None:
     done = run("models", "english")
     assert done.returncode == 0
-    assert "wav2vec2" in done.stdout
+    assert "wavlm" in done.stdout
     assert "yes, live and from files" in done.stdout
 
 

@@ -25,7 +25,7 @@ PAUSE = np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE).astype(np.floa
 
 def recording() -> Samples:
     """Five sentences of the bundled recording twice, with pauses: longer than a part."""
-    speech, _ = soundfile.read(RECORDING, dtype="float32", stop=21 * SAMPLE_RATE)
+    speech, _ = soundfile.read(RECORDING, dtype="float32", stop=22 * SAMPLE_RATE)
     return np.concatenate([speech, PAUSE, speech, PAUSE])
 
 
@@ -48,7 +48,9 @@ def test_parts_end_in_pauses_and_together_are_the_whole() -> None:
         assert np.array_equal(part.samples, samples[part.first : part.first + len(part.samples)])
     assert parts[0].first == 0
     assert parts[1].first < len(parts[0].samples) < len(samples)
-    assert np.abs(samples[parts[1].first : len(parts[0].samples)]).max() < 5e-3
+    # A sentence may just begin: too little of it for the gate.
+    pause = samples[parts[1].first : len(parts[0].samples) - SAMPLE_RATE // 20]
+    assert np.abs(pause).max() < 5e-3
     assert parts[1].first + len(parts[1].samples) == len(samples)
 
 
