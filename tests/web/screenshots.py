@@ -14,7 +14,7 @@ from tests.web.browsers import launched
 from tests.web.serving import as_microphone, demo, serving
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
-SPOKEN_SECONDS: Final = 13.0
+SPOKEN_SECONDS: Final = 15.0
 STUDIO: Final = "#8399a3"
 
 
