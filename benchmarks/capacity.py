@@ -43,7 +43,7 @@ OVERHEAD: Final = 0.017
 """CPU seconds per second of audio beside the encoder, with the beam search, over websockets, 20 ms packets."""
 
 FILL: Final = 0.53
-"""Share of a core that may be used until the p95 delay passes 300 ms: 32 streams on two cores, of an encoder of 0.016."""
+"""Share of a core that may be used until the p95 delay passes 300 ms: 32 streams on two cores, encoder 0.016."""
 
 PACKET_BYTES: Final = 640 + 8 + 52
 """20 ms of 16 kHz audio, the websocket's header with its mask, and the headers of TCP and IP."""

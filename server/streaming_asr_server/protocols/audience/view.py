@@ -137,7 +137,7 @@ class View:
         self.language = self.language or known.language
         keys = {line.key for line in self._lines}
         new = [line for line in (Line(*each) for each in known.lines) if line.key not in keys]
-        merged = sorted([*self._lines, *new], key=lambda line: (line.at, line.key))[-LINES_KEPT:]
+        merged = _in_order([*self._lines, *new])[-LINES_KEPT:]
         behind = [line for line in merged if line.key not in keys]
         if merged[len(merged) - len(behind) :] == behind:
             for line in behind:
@@ -179,6 +179,16 @@ class View:
     def _send_away(self, close: Close) -> None:
         for outbox in self.outboxes:
             outbox.put([close])
+
+
+def _in_order(lines: Iterable[Line]) -> list[Line]:
+    """By the time of day, but those of a stream by utterance: what was said again late belongs before the rest."""
+    times: dict[str, float] = {}
+    timed = []
+    for line in sorted(lines, key=lambda line: line.key, reverse=True):
+        times[line.stream] = min(line.at, times.get(line.stream, line.at))
+        timed.append((times[line.stream], line.key, line))
+    return [line for _, _, line in sorted(timed, key=lambda each: each[:2])]
 
 
 def _numbered(line: Line, number: int) -> Fields:

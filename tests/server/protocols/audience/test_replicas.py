@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from streaming_asr_server.connection.outbox import Close, Outbox, Send
 from streaming_asr_server.protocols.audience.happenings import Happening, from_json, to_json
@@ -237,6 +237,7 @@ STEPS = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(STEPS)
+@example([("move", 1, 0), ("say", 2, 0), ("move", 2, 1), ("move", 0, 2)])
 def test_wherever_a_stream_goes_on_every_replica_has_every_line_once_in_order(
     steps: list[tuple[str, int, int]],
 ) -> None:
