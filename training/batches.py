@@ -15,6 +15,7 @@ from training.augment import AugmentOptions, Surroundings, disturb, normalized, 
 from training.corpus import Corpus, Utterance
 from training.model import Shape
 from training.phones import Phones
+from training.posteriors import Posteriors, spoken_at_another_speed
 from training.transcripts import ENGLISH, Spelling, least_frames
 
 _FADE: Final = SAMPLE_RATE // 200
@@ -44,10 +45,19 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Taught:
+    """A teacher's natural logarithms (batch, frames, vocabulary), and for how many frames of each there are any."""
+
+    log_probs: npt.NDArray[np.float16]
+    frames: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Normalized audio (batch, samples), frames of each, what is said in letters and, if they are learnt, in phones.
 
-    `clean` is the same audio before it was disturbed, if there is a teacher that hears it.
+    `clean` is the same audio before it was disturbed, if there is a teacher that hears it; `taught` is what another one
+    said of it before.
     """
 
     step: int
@@ -56,6 +66,7 @@ class Batch:
     letters: Rows
     phones: Rows | None = None
     clean: npt.NDArray[np.float16] | None = None
+    taught: Taught | None = None
 
     @property
     def seconds(self) -> float:
@@ -102,6 +113,7 @@ class BatchMaker:
     spelling: Spelling = ENGLISH
     phones: Phones | None = None
     with_clean: bool = False
+    posteriors: Posteriors | None = None
     _plans: dict[int, list[tuple[int, tuple[Take, ...]]]] = field(default_factory=dict)
 
     def batch(self, step: int) -> Batch:
@@ -174,15 +186,35 @@ class BatchMaker:
         audio = np.zeros((len(members), limit), dtype=np.float16)
         clean = np.zeros_like(audio)
         lengths = np.zeros(len(members), dtype=np.int64)
+        longer = []
         for row, take in enumerate(members):
             samples, undisturbed = self._augmented(take, limit, generator)
             audio[row, : len(samples)] = samples
             clean[row, : len(samples)] = undisturbed
             lengths[row] = self.shape.frames(len(samples))
+            longer.append(len(samples) / take.samples)
         said = [take.transcript for take in members]
         letters = Rows.join([self.spelling.encode(one) for one in said])
         phones = Rows.join([self.phones.encode(one) for one in said]) if self.phones else None
-        return Batch(step, audio, lengths, letters, phones, clean if self.with_clean else None)
+        heard = clean if self.with_clean else None
+        return Batch(step, audio, lengths, letters, phones, heard, self._taught(members, frames, lengths, longer))
+
+    def _taught(
+        self, members: Sequence[Take], frames: int, lengths: npt.NDArray[np.int64], longer: Sequence[float]
+    ) -> Taught | None:
+        """What the teacher said of whole recordings, at the speed that they have now; of spliced ones nothing."""
+        if self.posteriors is None:
+            return None
+        taught = Taught(
+            np.zeros((len(members), frames, self.posteriors.rows.shape[1]), dtype=np.float16), np.zeros_like(lengths)
+        )
+        for row, take in enumerate(members):
+            found = self.posteriors.of(take.pieces[0].name) if len(take.pieces) == 1 else None
+            if found is not None:
+                count = int(lengths[row])
+                taught.log_probs[row, :count] = spoken_at_another_speed(found, self.shape, longer[row], count)
+                taught.frames[row] = count
+        return taught
 
     def _augmented(self, take: Take, limit: int, generator: np.random.Generator) -> tuple[Samples, Samples]:
         """Augmented, and before it was disturbed, both normalized; as it was where another speed makes it too long."""

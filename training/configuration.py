@@ -79,19 +79,21 @@ class ObjectiveOptions:
 class ImitationOptions:
     """How the states of Whisper's layers are imitated: `folder` is where its package goes, empty without a teacher.
 
-    `head_alone` keeps the CTC loss from everything but the head.
+    `share` is that of the batches that do; `head_alone` keeps the CTC loss from everything below the layers that are
+    not Whisper's.
     """
 
     folder: str = ""
     weight: float = 1.0
+    share: float = 1.0
     head_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TeachingOptions:
-    """Another model folder whose posteriors of undisturbed audio, with full context, are targets for each frame.
+    """What a teacher said of the undisturbed recordings (`training.teacher`) as targets for each frame.
 
-    It has the frame rate and the labels of the model; `weight` is that of the divergence per frame.
+    It has the frames and the labels of the model; `weight` is that of the divergence per frame.
     """
 
     folder: str = ""

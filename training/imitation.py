@@ -57,6 +57,14 @@ class Imitation:
             for number, (state, mean) in enumerate(zip(states, self.means, strict=True))
         ]
 
+    def first(self, clean: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        """What the state before the first layer should be, as it is and as that layer reads it, for the same audio."""
+        with torch.no_grad():
+            state = self.whisper.first(LEVEL * clean)[:, self.offset :: self.every][:, :frames]
+        mean = self.means[0]
+        state = state - mean[torch.arange(frames).clamp(max=len(mean) - 1)] + mean.mean(0)
+        return state, self.whisper.read_by_next(0, state)
+
     def loss(self, states: Sequence[Tensor], targets: Sequence[Tensor], lengths: Tensor) -> Tensor:
         """The unexplained share of the targets' variance, the mean over the states and all real frames, a scalar."""
         inside = (torch.arange(states[0].shape[1], device=lengths.device) < lengths[:, None])[:, :, None]

@@ -270,12 +270,19 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(shape, first=not n) for n in range(shape.num_hidden_layers))
 
     def forward(
-        self, features: Tensor, lengths: Tensor, context: Context, taps: Sequence[int], skipped: Sequence[int] = ()
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        context: Context,
+        taps: Sequence[int],
+        skipped: Sequence[int] = (),
+        held: int = -1,
     ) -> list[Tensor]:
         """(batch, frames, width) -> the main rows behind each layer in `taps` (by count), (batch, frames, width).
 
         Rows are as the layers leave them (`normed` makes the last ones what the head reads); the tap 0 is what the
-        first layer reads. The layers in `skipped` (by count) are left out.
+        first layer reads. The layers in `skipped` (by count) are left out; what lies above the first `held` ones sends
+        no gradient into them.
         """
         frames = features.shape[1]
         inside = torch.arange(frames, device=features.device) < lengths[:, None]
@@ -288,7 +295,8 @@ class Encoder(nn.Module):
             hidden = self.layer_norm(hidden)
         outputs = {0: hidden}
         for count, layer in enumerate(self.layers, start=1):
-            outputs[count] = hidden = hidden if count in skipped else layer(hidden, bias, distance)
+            below = hidden.detach() if count == held + 1 else hidden
+            outputs[count] = hidden = below if count in skipped else layer(below, bias, distance)
         return [main_rows(outputs[tap], context, frames) for tap in taps]
 
     def normed(self, hidden: Tensor) -> Tensor:
@@ -355,10 +363,11 @@ class StreamingCtc(nn.Module):
         context: Context | None,
         taps: Sequence[int],
         skipped: Sequence[int] = (),
+        held: int = -1,
     ) -> list[Tensor]:
         """What the layers in `taps` (by count; 0: what the first one reads) leave: (batch, frames, width) each."""
         context = context or whole(features.shape[1])
-        states: list[Tensor] = self.encoder(self.feature_projection(features), lengths, context, taps, skipped)
+        states: list[Tensor] = self.encoder(self.feature_projection(features), lengths, context, taps, skipped, held)
         return states
 
     def forward(self, samples: Tensor, lengths: Tensor, context: Context | None = None) -> Tensor:

