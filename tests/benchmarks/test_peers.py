@@ -51,7 +51,7 @@ def test_nothing_shown_is_a_deletion_of_all_words() -> None:
 
 def test_a_server_is_measured_with_its_children(tmp_path: Path) -> None:
     port = free_port()
-    work = "sum(i * i for i in range(3_000_000))"
+    work = "sum(i * i for i in range(10_000_000))"
     parent = (
         "import socketserver, subprocess, sys; "
         f"child = subprocess.Popen([sys.executable, '-c', '{work}; input()'], stdin=subprocess.PIPE); "

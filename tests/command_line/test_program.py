@@ -272,7 +272,7 @@ def test_the_demo_shows_partials_first_and_finals_after() -> None:
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[0].endswith(" ...")
-    assert len([line for line in lines if not line.endswith(" ...")]) == 9 + 2
+    assert len([line for line in lines if not line.endswith(" ...")]) == 8 + 2
     assert "Streamwell" in lines[-1]
     assert "The voice said: Good morning" in done.stderr
 
@@ -282,7 +282,7 @@ def test_bench_tells_speed_latency_and_memory() -> None:
     report = json.loads(done.stdout)
     assert report["real_time_factor"] > 0
     assert report["committed_revisions"] == 0
-    assert report["final"]["count"] == 9
+    assert report["final"]["count"] == 8
     assert report["memory_mib_peak"] > report["memory_mib_before"] > 0
 
 

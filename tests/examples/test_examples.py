@@ -57,4 +57,4 @@ def test_the_microphone_example_prints_utterances(capsys: pytest.CaptureFixture[
     example = runpy.run_path(str(EXAMPLES / "microphone.py"))
     with FileSource(RECORDING) as source:
         example["captions"](source)
-    assert len(capsys.readouterr().out.splitlines()) == 9
+    assert len(capsys.readouterr().out.splitlines()) == 8
