@@ -75,7 +75,10 @@ def unexplained(model: StreamingCtc, imitation: Imitation, audio: Tensor) -> tup
 
 
 def _long(corpus: Corpus, part: str) -> list[Utterance]:
-    return [one for one in corpus.part(part).utterances if one.samples > _WINDOW]
+    found = [one for one in corpus.part(part).utterances if one.samples > _WINDOW]
+    if not found:
+        raise ValueError(f"no recording of the part {part} is longer than {_WINDOW / SAMPLE_RATE:g} s")
+    return found
 
 
 def _windows(corpus: Corpus, some: Sequence[Utterance], generator: np.random.Generator, rows: int = _ROWS) -> Tensor:

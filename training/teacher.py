@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from streaming_asr.audio.samples import SAMPLE_RATE
 from training.augment import normalized
 from training.checkpoints import read_config
 from training.corpus import Corpus, Utterance
@@ -108,8 +109,8 @@ class States:
 
     @classmethod
     def compute(cls, whisper: WhisperEncoder, corpus: Corpus, shape: Shape, cache: Path) -> States:
-        """Computes them, or opens what an earlier call has left in the cache."""
-        limit = _LONGEST_SECONDS * 16_000
+        """Computes them, or opens what an earlier call left in the cache. Raises ValueError if it is another corpus's."""
+        limit = _LONGEST_SECONDS * SAMPLE_RATE
         utterances = [one for one in corpus.utterances if shape.samples(1) <= one.samples <= limit]
         counts = np.array([one.samples // HOP for one in utterances])
         starts = np.concatenate([[0], np.cumsum(counts)])
@@ -123,7 +124,11 @@ class States:
                     rows[starts[one] : starts[one + 1]] = found[: counts[one]]
             rows.flush()
             unfinished.replace(cache)
-        return cls(np.load(cache, mmap_mode="r"), utterances, starts, shape)
+        kept = np.load(cache, mmap_mode="r")
+        needed = int(starts[-1]), whisper.width
+        if kept.shape != needed:
+            raise ValueError(f"{cache} holds {kept.shape} states, this corpus has {needed}: remove it")
+        return cls(kept, utterances, starts, shape)
 
     def frames(self, one: int) -> int:
         """How many frames of the student an utterance has."""

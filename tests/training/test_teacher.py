@@ -64,6 +64,14 @@ def test_states_are_those_of_whisper_and_are_computed_once(
     assert (tmp_path / "states.npy").stat().st_mtime_ns == before
 
 
+def test_states_of_another_corpus_are_refused(
+    states: States, whisper_folder: Path, corpus: Corpus, slow: Shape, tmp_path: Path
+) -> None:
+    whisper = WhisperEncoder.read(whisper_folder / "model.bin")
+    with pytest.raises(ValueError, match=r"states\.npy holds .* remove it"):
+        States.compute(whisper, corpus.part("dev"), slow, tmp_path / "states.npy")
+
+
 def test_a_frame_reads_the_states_around_its_middle(states: States, slow: Shape) -> None:
     inputs, frames = states.batch([5])
     middle = slow.samples(1) / 2 / SAMPLE_RATE

