@@ -109,7 +109,7 @@ class States:
 
     @classmethod
     def compute(cls, whisper: WhisperEncoder, corpus: Corpus, shape: Shape, cache: Path) -> States:
-        """Computes them, or opens what an earlier call left in the cache. Raises ValueError if it is another corpus's."""
+        """Computes them, or opens what an earlier call left in the cache. Raises ValueError for another corpus's."""
         limit = _LONGEST_SECONDS * SAMPLE_RATE
         utterances = [one for one in corpus.utterances if shape.samples(1) <= one.samples <= limit]
         counts = np.array([one.samples // HOP for one in utterances])
