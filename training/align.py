@@ -1,5 +1,7 @@
 """Finds where the words of a corpus begin: `python -m training.align MODEL FOLDER`, so that it can be cut and spliced.
 
+MODEL is a model folder, or what `training.teacher` left, which is there already and takes no time.
+
 The cheapest CTC path through the transcript says about where one word ends and the next begins; the cut is put at
 the quietest moment between their letters (cf. Lam et al. 2021, aligned data augmentation).
 """
@@ -7,7 +9,7 @@ the quietest moment between their letters (cf. Lam et al. 2021, aligned data aug
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -19,9 +21,11 @@ from rich.progress import track
 
 from streaming_asr.audio.samples import SAMPLE_RATE, FloatArray, Samples
 from training.augment import normalized
-from training.checkpoints import Start, read_start
-from training.corpus import TABLE_FILE, Corpus, write_table
-from training.transcripts import least_frames
+from training.checkpoints import Start, read_config, read_start
+from training.corpus import TABLE_FILE, Corpus, Utterance, write_table
+from training.model import Shape
+from training.posteriors import Posteriors
+from training.transcripts import ENGLISH, Spelling, least_frames
 
 _QUIET: Final = SAMPLE_RATE // 50
 """Samples over which loudness is measured, 20 ms."""
@@ -56,16 +60,40 @@ def align(log_probs: FloatArray, rows: Sequence[int], blank: int) -> npt.NDArray
     return first[1::2]
 
 
-def cuts_between_words(samples: Samples, transcript: str, start: Start) -> tuple[int, ...]:
+Says = Callable[[Utterance], npt.NDArray[np.floating] | None]
+"""What a model says of each frame of an utterance: natural logarithms (frames, vocabulary), or nothing."""
+
+
+def says_model(start: Start, corpus: Corpus) -> Says:
+    """What a network says, as far as it is asked."""
+    model = start.model.eval()
+
+    def says(utterance: Utterance) -> FloatArray | None:
+        samples = corpus.samples(utterance)
+        frames = model.shape.frames(len(samples))
+        if frames < 1:
+            return None
+        with torch.inference_mode():
+            logits = model(torch.from_numpy(normalized(samples))[None], torch.tensor([frames]))[0]
+        return torch.log_softmax(logits, -1).double().numpy()
+
+    return says
+
+
+def says_teacher(folder: Path) -> Says:
+    """What `training.teacher` left in a folder."""
+    posteriors = Posteriors.open(folder)
+    return lambda utterance: posteriors.of(utterance.name)
+
+
+def cuts_between_words(
+    samples: Samples, transcript: str, log_probs: npt.NDArray[np.floating], shape: Shape, spelling: Spelling
+) -> tuple[int, ...]:
     """The sample before which each word but the first begins; () for one word, or too little audio."""
-    rows = start.spelling.encode(transcript)
-    shape = start.model.shape
-    frames = torch.tensor([shape.frames(len(samples))])
-    if frames.item() < least_frames(rows) or " " not in transcript:
+    rows = spelling.encode(transcript)
+    if len(log_probs) < least_frames(rows) or " " not in transcript:
         return ()
-    with torch.inference_mode():
-        logits = start.model(torch.from_numpy(normalized(samples))[None], frames)[0]
-    found = align(torch.log_softmax(logits, -1).double().numpy(), rows, start.spelling.blank)
+    found = align(np.asarray(log_probs, dtype=np.float64), rows, spelling.blank)
     hop = int(np.prod(shape.conv_stride))
     centres = found * hop + shape.samples(1) // 2
     gaps = [place for place, letter in enumerate(transcript) if letter == " "]
@@ -74,7 +102,8 @@ def cuts_between_words(samples: Samples, transcript: str, start: Start) -> tuple
 
 def quietest(samples: Samples, begin: int, end: int) -> int:
     """The middle of the quietest 20 ms between two places."""
-    begin, end = max(begin, 0), min(max(end, begin + 2 * _QUIET), len(samples))
+    begin = max(min(begin, len(samples) - 2 * _QUIET), 0)
+    end = min(max(end, begin + 2 * _QUIET), len(samples))
     energy = np.convolve(samples[begin:end] ** 2, np.ones(_QUIET), mode="valid")
     return begin + int(energy.argmin()) + _QUIET // 2 if len(energy) else begin
 
@@ -82,19 +111,26 @@ def quietest(samples: Samples, begin: int, end: int) -> int:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="a Hugging Face folder or name of a model that spells like the transcripts")
+    parser.add_argument("model", type=Path, help="of the frames and labels of --like if it is a teacher's folder")
     parser.add_argument("folder", type=Path, help="a corpus folder of training.prepare; its table is written anew")
+    parser.add_argument("--like", type=Path, help="a folder with the config.json that the teacher was asked for")
     parser.add_argument("--part", default="train")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    start, corpus = read_start(options.model), Corpus.open(options.folder)
-    start.model.eval()
-    table = [
-        replace(one, cuts=cuts_between_words(corpus.samples(one), one.transcript, start))
-        if one.part == options.part
-        else one
-        for one in track(corpus.utterances, description=str(options.folder))
-    ]
+    corpus = Corpus.open(options.folder)
+    if options.like:
+        says, shape, spelling = says_teacher(options.model), Shape.parse(read_config(options.like)), ENGLISH
+    else:
+        start = read_start(options.model)
+        says, shape, spelling = says_model(start, corpus), start.model.shape, start.spelling
+
+    def with_cuts(one: Utterance) -> Utterance:
+        said = says(one) if one.part == options.part else None
+        if said is None:
+            return one
+        return replace(one, cuts=cuts_between_words(corpus.samples(one), one.transcript, said, shape, spelling))
+
+    table = [with_cuts(one) for one in track(corpus.utterances, description=str(options.folder))]
     write_table(options.folder / TABLE_FILE, table)
 
 

@@ -60,12 +60,13 @@ class StreamingOptions:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveOptions:
-    """Masks on the convolution output and the losses beside CTC; counts in frames or channels.
+    """Masks on the convolution output and the losses beside CTC; widths in frames or channels.
 
+    `time_masks` is how many there are per 100 frames, `feature_masks` how many per utterance.
     `layer_drop` is the probability that a layer is left out of a batch (Fan et al. 2019).
     """
 
-    time_masks: int = 2
+    time_masks: float = 2.0
     time_width: int = 8
     feature_masks: int = 2
     feature_width: int = 24

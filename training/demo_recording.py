@@ -9,17 +9,16 @@ was trained on its voice. The sentences were chosen among thirty as ones that th
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import soundfile
-import soxr
 
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
+from training.voices import Voice, joe
 
 SENTENCES: Final = (
     "Good morning, and thank you for being here.",
@@ -33,8 +32,6 @@ SENTENCES: Final = (
 )
 NAME: Final = "The name of this program is Streamwell."
 """A name that no model knows: it is heard without and with hotwords."""
-PACKAGES: Final = ("hibari-tts==0.2.1", "onnxruntime==1.32.0")
-FOLDER: Final = Path("runs/voices/hibari")
 SPEED: Final = 0.85
 PAUSE_MS: Final = 1000
 """Long enough to end an utterance: the listener is to see finals, not one long partial."""
@@ -43,31 +40,13 @@ NOISE_LEVEL: Final = 10 ** (-66 / 20)
 """Standard deviation of the noise floor: a room is never digitally silent, and detectors know it."""
 PEAK: Final = 0.7
 
-Voice = Callable[[str], Samples]
-
-
-def natural_voice(folder: Path = FOLDER) -> Voice:
-    """Reads a text as (samples,) at 16 kHz; the package is downloaded unless it lies in the folder."""
-    if not (folder / "hibari").exists():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-        subprocess.run([*pip, *PACKAGES], check=True)
-    sys.path.append(str(folder))
-    hibari: Any = __import__("hibari")
-    voice = hibari.Hibari(threads=1)
-
-    def read(text: str) -> Samples:
-        samples = np.asarray(voice(text, speed=SPEED, seed=0), dtype=np.float32)
-        return np.asarray(soxr.resample(samples, hibari.SAMPLE_RATE, SAMPLE_RATE, "HQ"), dtype=np.float32)
-
-    return read
-
 
 def recording(sentences: Sequence[str], voice: Voice) -> Samples:
     """All sentences with pauses behind them over a low noise floor, (samples,)."""
     pause = np.zeros(milliseconds_to_samples(PAUSE_MS), dtype=np.float32)
     pieces = [np.zeros(milliseconds_to_samples(LEAD_IN_MS), dtype=np.float32)]
     for sentence in sentences:
-        spoken = voice(sentence)
+        spoken = voice(sentence, speed=SPEED)
         pieces += [spoken * (PEAK / np.abs(spoken).max()), pause]
     speech = np.concatenate(pieces)
     noise = np.random.default_rng(0).normal(0.0, NOISE_LEVEL, len(speech))
@@ -82,7 +61,7 @@ def write(path: Path, samples: Samples) -> None:
 
 def main() -> None:
     """The command line."""
-    folder, voice = Path(sys.argv[1]), natural_voice()
+    folder, voice = Path(sys.argv[1]), joe()
     write(folder / "demo.flac", recording(SENTENCES, voice))
     write(folder / "name.flac", recording((NAME,), voice))
     (folder / "demo.txt").write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")

@@ -44,7 +44,8 @@ def choose_context(options: StreamingOptions, generator: np.random.Generator) ->
 def mask_features(features: Tensor, options: ObjectiveOptions, generator: np.random.Generator) -> Tensor:
     """SpecAugment (Park et al. 2019) on the convolution output, (batch, frames, channels) -> the same."""
     batch, frames, channels = features.shape
-    times = _spans(batch, frames, options.time_masks, options.time_width, generator)
+    time_masks = round(options.time_masks * frames / 100)
+    times = _spans(batch, frames, time_masks, options.time_width, generator)
     bands = _spans(batch, channels, options.feature_masks, options.feature_width, generator)
     return features * torch.from_numpy(times[:, :, None] & bands[:, None, :]).to(features)
 

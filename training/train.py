@@ -310,7 +310,7 @@ def _loss(
     frames = torch.from_numpy(batch.frames).to(device)
     letters = Targets.of(batch.letters, device, shared.start.spelling.blank)
     teach = None
-    if batch.taught is not None:
+    if batch.taught is not None and (context is None or context.lookahead):
         said, taught = (torch.from_numpy(one).to(device) for one in (batch.taught.log_probs, batch.taught.frames))
 
         def teach(log_probs: Tensor) -> Tensor:

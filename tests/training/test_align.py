@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from streaming_asr.audio.samples import SAMPLE_RATE
-from training.align import align, cuts_between_words, quietest
+from training.align import align, cuts_between_words, main, quietest, says_model
 from training.augment import AugmentOptions, Surroundings
 from training.batches import BatchMaker, BatchOptions, Source, joined, some_words
 from training.checkpoints import read_start
+from training.configuration import Configuration
 from training.corpus import Corpus, Utterance, write_table
 from training.model import Shape
+from training.posteriors import PLACES_FILE, ROWS_FILE
+from training.transcripts import ENGLISH
 
 from .conftest import LETTER_SECONDS, sung
 
@@ -55,10 +60,14 @@ def test_the_words_of_a_real_recording_are_found() -> None:
     samples, rate = soundfile.read(EMBEDDED / "demo.flac", dtype="float32")
     assert rate == SAMPLE_RATE
     start = read_start(EMBEDDED / "english")
-    start.model.eval()
+    shape, spelling = start.model.shape, start.spelling
     lines = (EMBEDDED / "demo.txt").read_text(encoding="utf-8").upper().replace("\n", " ")
     text = " ".join("".join(letter for letter in lines if letter.isalpha() or letter in "' ").split())
-    cuts = cuts_between_words(samples, text, start)
+    audio = np.rint(samples * 32768).astype(np.int16)
+    whole = Utterance("demo", "demo", "voice", "train", 0, len(audio), text)
+    said = says_model(start, Corpus(audio, (whole,)))(whole)
+    assert said is not None
+    cuts = cuts_between_words(samples, text, said, shape, spelling)
     assert len(cuts) == len(text.split()) - 1
     assert (np.diff(cuts) >= 0).all()
     loudness = np.array([np.abs(samples[max(cut - 160, 0) : cut + 160]).mean() for cut in cuts])
@@ -86,6 +95,43 @@ def cut_corpus(folder: Path, corpus: Corpus) -> Corpus:
     write_table(folder / "table.tsv", table)
     assert Corpus.open(folder).utterances == tuple(table)
     return Corpus.open(folder)
+
+
+def test_words_are_found_by_what_a_teacher_left(
+    tmp_path: Path,
+    corpus: Corpus,
+    shape: Shape,
+    configuration: Configuration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each letter is said in the frame of its middle, the space in the one after it: the cuts are where they are."""
+    whole = cut_corpus(tmp_path, corpus)
+    hop, middle = int(np.prod(shape.conv_stride)), shape.samples(1) // 2
+    rows, lines = list[np.ndarray](), list[str]()
+    told = 0
+    for one in (one for one in whole.utterances if one.part == "train"):
+        said = np.full((shape.frames(one.samples), shape.vocab_size), -16.0, dtype=np.float16)
+        said[:, ENGLISH.blank] = 0.0
+        begins = (1600, *one.cuts)
+        for begin, letter in zip(begins, one.transcript.split(), strict=True):
+            frame = round((begin + 960 - middle) / hop)
+            for place, row in enumerate(ENGLISH.encode(f"{letter} ")):
+                said[min(frame + place, len(said) - 1)] = -16.0
+                said[min(frame + place, len(said) - 1), row] = 0.0
+        lines.append(f"{one.name}\t{told}\t{told + len(said)}\n")
+        rows.append(said)
+        told += len(said)
+    np.save(tmp_path / ROWS_FILE, np.concatenate(rows))
+    (tmp_path / PLACES_FILE).write_text("".join(lines), encoding="utf-8")
+    write_table(tmp_path / "table.tsv", [replace(one, cuts=()) for one in whole.utterances])
+    monkeypatch.setattr(sys, "argv", ["align", str(tmp_path), str(tmp_path), "--like", configuration.model.shape])
+    main()
+    for found, true in zip(Corpus.open(tmp_path).utterances, whole.utterances, strict=True):
+        assert found.cuts == () if true.part == "dev" else np.allclose(found.cuts, true.cuts, atol=400)
+
+
+def test_a_letter_behind_the_end_cuts_at_the_end() -> None:
+    assert 7000 <= quietest(np.ones(8000, np.float32), 8100, 8700) <= 8000
 
 
 def test_words_are_cut_out_with_their_audio(tmp_path: Path, corpus: Corpus) -> None:

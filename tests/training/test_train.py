@@ -93,7 +93,7 @@ def test_consistency_adds_a_second_view(model: StreamingCtc, maker: BatchMaker) 
 
 
 def test_masks_hide_whole_frames_and_whole_channels() -> None:
-    options = ObjectiveOptions(time_masks=1, time_width=6, feature_masks=1, feature_width=6)
+    options = ObjectiveOptions(time_masks=2.5, time_width=6, feature_masks=1, feature_width=6)
     kept = mask_features(torch.ones(4, 40, 24), options, np.random.default_rng(0)) != 0
     hidden_frames, hidden_channels = ~kept.any(2), ~kept.any(1)
     assert torch.equal(kept, ~(hidden_frames[:, :, None] | hidden_channels[:, None, :]))
