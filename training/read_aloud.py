@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import soxr
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from training.corpus import Corpus, CorpusWriter, Utterance, hours
@@ -84,19 +84,18 @@ def read_aloud(
 ) -> tuple[Utterance, ...]:
     """Reads sentences into a corpus folder until there is that much audio."""
     writer, samples_left = CorpusWriter(folder), wanted_hours * 3600 * SAMPLE_RATE
-    for number, samples in enumerate(_readings(sentences, voice, generator)):
-        if samples_left <= 0:
-            break
-        if SHORTEST_SECONDS <= len(samples) / SAMPLE_RATE <= LONGEST_SECONDS:
-            where = {"name": f"read-{number}", "collection": "read_aloud", "speaker": "hibari", "part": "train"}
-            writer.add(samples, transcript=normalize(sentences[number]), **where)
-            samples_left -= len(samples)
+    with Progress() as bar:
+        task = bar.add_task("reading", total=samples_left)
+        for number, sentence in enumerate(sentences):
+            if samples_left <= 0:
+                break
+            samples = read_otherwise(sentence, voice, generator, number)
+            if SHORTEST_SECONDS <= len(samples) / SAMPLE_RATE <= LONGEST_SECONDS:
+                where = {"name": f"read-{number}", "collection": "read_aloud", "speaker": "hibari", "part": "train"}
+                writer.add(samples, transcript=normalize(sentence), **where)
+                samples_left -= len(samples)
+                bar.advance(task, len(samples))
     return writer.close()
-
-
-def _readings(sentences: Sequence[str], voice: Voice, generator: Generator) -> Iterator[Samples]:
-    for number, sentence in enumerate(track(sentences, "reading")):
-        yield read_otherwise(sentence, voice, generator, number)
 
 
 def main() -> None:
