@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples, milliseconds_to_samples
-from training.voices import Voice, joe
+from training.voices import Voice, hibari
 
 SENTENCES: Final = (
     "Good morning, and thank you for being here.",
@@ -61,7 +61,7 @@ def write(path: Path, samples: Samples) -> None:
 
 def main() -> None:
     """The command line."""
-    folder, voice = Path(sys.argv[1]), joe()
+    folder, voice = Path(sys.argv[1]), hibari()
     write(folder / "demo.flac", recording(SENTENCES, voice))
     write(folder / "name.flac", recording((NAME,), voice))
     (folder / "demo.txt").write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
