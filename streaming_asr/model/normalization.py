@@ -79,7 +79,7 @@ class Moments:
         doubles = vectors.astype(np.float64)
         mean = doubles.mean(axis=0)
         doubles -= mean
-        # Without BLAS, whose other threads would wait for more such work for some 20 ms, at full speed, after each step.
+        # Without BLAS, whose other threads would wait for more, at full speed, some 20 ms after each step.
         return cls(len(doubles), mean, np.einsum("ti,tj->ij", doubles, doubles) / len(doubles))
 
     def merged(self, new: Moments, share: float | None) -> Moments:

@@ -226,7 +226,7 @@ def save(
 
 
 def _product(matrix: Floats, values: Floats) -> Floats:
-    """Without BLAS, whose other threads would wait for more such work for some 20 ms, at full speed, after each word."""
+    """Without BLAS, whose other threads would wait for more, at full speed, some 20 ms after each word."""
     result: Floats = np.einsum("ij,j->i", matrix, values)
     return result
 
