@@ -111,7 +111,7 @@ def quietest(samples: Samples, begin: int, end: int) -> int:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="of the frames and labels of --like if it is a teacher's folder")
+    parser.add_argument("model", type=Path, help="a model folder, or with --like what a teacher left")
     parser.add_argument("folder", type=Path, help="a corpus folder of training.prepare; its table is written anew")
     parser.add_argument("--like", type=Path, help="a folder with the config.json that the teacher was asked for")
     parser.add_argument("--part", default="train")

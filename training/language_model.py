@@ -21,7 +21,7 @@ from rich.console import Console
 from streaming_asr.decoding.ngrams import Level, Ngrams
 from training.corpus import Corpus
 from training.kneser_ney import BEGIN, END, UNKNOWN, Ids, Order, Reals, estimate, prune
-from training.synthesize import read_text
+from training.synthesize import read_text, text_files
 from training.transcripts import is_spellable, normalize
 
 MARKS: Final = {UNKNOWN: "<unk>", BEGIN: "<s>", END: "</s>"}
@@ -140,11 +140,10 @@ def main() -> None:
     parser.add_argument("--beta", type=float, default=1.5)
     parser.add_argument("--arpa", action="store_true", help="write an ARPA file, which other tools read")
     options = parser.parse_args()
-    files = sorted(path for path in options.text.iterdir() if path.name.endswith((".txt.xz", ".txt")))
     corpus = Corpus.open(options.corpus) if options.corpus else None
     spoken = [one.transcript for one in corpus.part("train").utterances] if corpus else []
     held_out = [one.transcript for one in corpus.part("dev").utterances] if corpus else []
-    free = read_sentences(path for path in files if path.name != "SOURCES.txt")
+    free = read_sentences(text_files(options.text))
     sentences = [*once(without(free, held_out)), *without(dict.fromkeys(spoken), held_out)]
     if options.lower_case:
         sentences = [one.lower() for one in sentences]

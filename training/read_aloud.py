@@ -21,7 +21,7 @@ from rich.progress import Progress
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from training.corpus import Corpus, CorpusWriter, Utterance, hours
 from training.language_model import without
-from training.synthesize import Generator, read_text
+from training.synthesize import Generator, read_text, text_files
 from training.transcripts import is_spellable, normalize
 from training.voices import Voice, hibari
 
@@ -107,8 +107,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=28.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    files = sorted(path for path in options.text.iterdir() if path.name.endswith((".txt.xz", ".txt")))
-    lines = [line for path in files if path.name != "SOURCES.txt" for line in read_text(path)]
+    lines = [line for path in text_files(options.text) for line in read_text(path)]
     corpus, generator = Corpus.open(options.corpus), np.random.default_rng(options.seed)
     heard, held_out = ([one.transcript for one in corpus.part(part).utterances] for part in ("train", "dev"))
     sentences = choose_sentences(lines, heard, held_out, generator)

@@ -46,6 +46,12 @@ ESPEAK_SPEAKERS: Final = (
 )
 
 
+def text_files(folder: Path) -> list[Path]:
+    """The texts of a folder in order, without the list of their sources."""
+    files = sorted(path for path in folder.iterdir() if path.name.endswith((".txt.xz", ".txt")))
+    return [path for path in files if path.name != "SOURCES.txt"]
+
+
 def read_text(path: Path) -> list[str]:
     """The lines of a text file, plain or .xz."""
     if path.suffix == ".xz":
@@ -114,9 +120,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    files = sorted(path for path in options.text.iterdir() if path.name.endswith((".txt.xz", ".txt")))
-    files = [path for path in files if path.name != "SOURCES.txt"]
-    sentences = choose_sentences(files, options.utterances, np.random.default_rng(options.seed))
+    sentences = choose_sentences(text_files(options.text), options.utterances, np.random.default_rng(options.seed))
     utterances = synthesize(sentences, options.folder, seed=options.seed, workers=options.workers)
     Console().print(f"{len(utterances)} utterances, {hours(utterances):.2f} h in {options.folder}")
 

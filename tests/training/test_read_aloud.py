@@ -8,7 +8,7 @@ import pytest
 from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from training.corpus import Corpus
 from training.read_aloud import choose_sentences, read_aloud, read_otherwise
-from training.voices import at_our_rate, piper_rows
+from training.voices import at_our_rate
 
 HEARD = ["THE BOY WALKED INTO THE WIDE FIELD"] * 20
 LINES = (
@@ -71,11 +71,6 @@ def test_a_corpus_of_so_many_hours_is_written(tmp_path: Path) -> None:
 
 def test_readings_that_are_too_short_are_left_out(tmp_path: Path) -> None:
     assert read_aloud(["one two"] * 5, voice, tmp_path, 1.0, np.random.default_rng(0)) == ()
-
-
-def test_piper_reads_a_pad_behind_each_phone_and_skips_what_it_does_not_know() -> None:
-    rows = {"^": [1], "_": [0], "$": [2], "a": [14], "b": [15], " ": [3]}
-    assert piper_rows("ab \u2603b", rows) == [1, 0, 14, 0, 15, 0, 3, 0, 15, 0, 2]
 
 
 def test_any_rate_becomes_ours() -> None:

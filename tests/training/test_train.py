@@ -101,6 +101,15 @@ def test_masks_hide_whole_frames_and_whole_channels() -> None:
     assert 0 < hidden_channels.sum() <= 4 * 6
 
 
+def test_longer_recordings_have_more_masks() -> None:
+    options = ObjectiveOptions(time_masks=5, time_width=6, feature_masks=0)
+    shares = [
+        1 - mask_features(torch.ones(32, frames, 4), options, np.random.default_rng(0)).mean() for frames in (60, 600)
+    ]
+    assert 0.05 < float(shares[0]) < 1.5 * float(shares[1])
+    assert 0.05 < float(shares[1]) < 1.5 * float(shares[0])
+
+
 def steps_of(configuration: Configuration, steps: range) -> dict[str, Tensor]:
     shared = prepare_run(configuration)
     assert shared.step.value == steps.start
