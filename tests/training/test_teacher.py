@@ -183,6 +183,23 @@ def test_a_run_follows_its_teacher(configuration: Configuration, taught: Posteri
     assert with_teacher > alone
 
 
+@pytest.mark.parametrize(("lookahead", "follows"), [(4, True), (0, False)])
+def test_a_stream_follows_it_where_there_is_lookahead(
+    configuration: Configuration, taught: Posteriors, tmp_path: Path, lookahead: int, follows: bool
+) -> None:
+    """The teacher has heard what comes after each frame."""
+    streaming = replace(configuration.streaming, share=1.0, contexts=((8, lookahead, 1),))
+    following = replace(configuration, teaching=TeachingOptions(str(tmp_path / "teacher")), streaming=streaming)
+    losses = []
+    for number in range(2):
+        shared = prepare_run(following)
+        batch = batch_maker(following, shared.start).batch(0)
+        batch = batch if number else replace(batch, taught=None)
+        losses.append(train_step(shared, make_optimizers(shared, 0), batch, 0)["all"])
+    assert (losses[0] < losses[1]) == follows
+    assert follows or losses[0] == losses[1]
+
+
 def test_the_command_leaves_what_a_run_reads(
     whisper_folder: Path,
     corpus_folder: Path,
