@@ -128,7 +128,9 @@ def _narrowed(data: bytes, name: str) -> Samples:
         case "pcm_s32le":
             return _full_scale(np.frombuffer(data, "<i4"))
         case _:
-            return np.frombuffer(data, "<f8").astype(np.float32)
+            # What float32 cannot hold becomes infinite, and is refused with its frame.
+            with np.errstate(over="ignore", invalid="ignore"):
+                return np.frombuffer(data, "<f8").astype(np.float32)
 
 
 def _full_scale(integers: np.ndarray[Any, np.dtype[np.int32]]) -> Samples:

@@ -258,6 +258,16 @@ def test_any_cut_of_a_damaged_stream_gives_the_same(
     assert outcome(bytes(data), sizes) == outcome(bytes(data))
 
 
+@pytest.mark.parametrize(("name", "exponent"), [("aiff-double", 0), ("wav-double", 7)])
+def test_a_number_too_large_for_float32_is_refused_behind_what_came_before(name: str, exponent: int) -> None:
+    """The last but 500 frames of two channels; the exponent is the first byte of the number, or the last."""
+    data = bytearray(made(name))
+    data[len(data) - 500 * 2 * 8 + exponent] = 0x7E
+    heard = outcome(bytes(data))
+    assert heard.error == "frame 47500 is not a finite number; audio must be free of NaN and infinity"
+    assert 15_600 < len(heard.samples) < 16_000 - 500 // 3
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 38), st.integers(0, 3), st.integers(0, 255), cuts)
 def test_any_cut_of_an_mp3_with_a_wrong_header_gives_the_same(
