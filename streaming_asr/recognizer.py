@@ -370,6 +370,14 @@ class Stream:
         self._submit(lambda session: session.set_endpoint(endpoint)).result()
 
     @property
+    def patience(self) -> int:
+        """Samples at 16 kHz, at least, that must be pushed before a chunk or an event can be due.
+
+        Who gathers packets may keep as many: whatever comes of them comes with the packet behind.
+        """
+        return self._session.patience
+
+    @property
     def acknowledged(self) -> int:
         """Position on the audio clock, in samples at 16 kHz, before which no audio will be needed again."""
         return self._session.acknowledged

@@ -125,6 +125,8 @@ class Session:
         self._ring = RingBuffer(milliseconds_to_samples(longest_ms) + slack)
         self._clock_start = first_sample
         self._pending: deque[Samples | _Command] = deque()
+        self._waiting = 0
+        self._patience = 0
         self._ended = 0
         self._utterance: Utterance | None = None
         self._reporter = Reporter(
@@ -143,26 +145,36 @@ class Session:
         """Take in audio at 16 kHz, shape (samples,), any length."""
         self._refuse_if_closed()
         self._reporter.received += len(samples)
+        self._waiting += len(samples)
         if len(samples):
             self._pending.append(samples)
 
     def finalize(self) -> None:
         """End the utterance with all audio pushed so far; the stream stays open."""
         self._refuse_if_closed()
-        self._pending.append("finalize")
+        self._command("finalize")
 
     def finish(self) -> None:
         """End the stream; all that was pushed is still decoded."""
         self._refuse_if_closed()
-        self._pending.append("finish")
+        self._command("finish")
         self._closed = True
 
     def set_endpoint(self, endpoint: EndpointOptions) -> None:
         """Change the endpoint rules from here on, for the utterance under way too."""
+        self._catch_up()
         self.options = replace(self.options, endpoint=endpoint)
         self._turns = self._watch_for(endpoint)
         self._endpointer = Endpointer(endpoint, frame_ms=self._frame_ms)
         self._gate.set_hangover(self.options.hangover_ms)
+
+    @property
+    def patience(self) -> int:
+        """Samples that must still be pushed, at least, before anything can come of them.
+
+        Until then audio only waits: neither a chunk nor an event can be due, and who brings it may keep it as well.
+        """
+        return max(0, self._patience - self._waiting)
 
     @property
     def acknowledged(self) -> int:
@@ -181,6 +193,8 @@ class Session:
 
         There is more than one where the language of the utterance is not yet known.
         """
+        if self.patience:
+            return ()
         while True:
             utterance = self._utterance
             if self._candidates:
@@ -194,6 +208,7 @@ class Session:
             if utterance is not None and utterance.closing is not None:
                 self._conclude(utterance, utterance.closing)
             elif not self._next():
+                self._waiting, self._patience = 0, self._least_decisive()
                 return ()
 
     def take(self, chunks: Sequence[Chunk]) -> None:
@@ -222,6 +237,7 @@ class Session:
         What was committed stands. Raises OverwrittenError if its beginning is no longer in the ring buffer.
         """
         lost = self._utterance
+        self._patience = 0
         if lost is None:
             return
         held = () if self._candidates else lost.stabilizer.committed
@@ -233,6 +249,26 @@ class Session:
         return self._reporter.events()
 
     # From samples to the encoder.
+
+    def _command(self, command: _Command) -> None:
+        self._pending.append(command)
+        self._patience = 0
+
+    def _least_decisive(self) -> int:
+        """Samples, at least, of which something can come, now that all input is used."""
+        decisive = self._gate.patience
+        if self._utterance is not None:
+            undecided = self._ring.end - self._utterance.fed
+            decisive = min(decisive, *(utterance.stream.missing - undecided for utterance in self._utterances))
+            if self._turns is not None:
+                decisive = min(decisive, self._turns.patience(self._gate.silence) - undecided)
+        return decisive
+
+    def _catch_up(self) -> None:
+        """Use the audio that waits, of which nothing comes, before a rule changes by which it might."""
+        while self.patience and self._next():
+            pass
+        self._waiting = self._patience = 0
 
     def _next(self) -> bool:
         """Use up one block of audio or one command; False when there is none."""

@@ -66,6 +66,14 @@ class TurnWatch:
         """The silence that ends the utterance, as things stand."""
         return required_silence_ms(self._options, self.completeness)
 
+    def patience(self, silence: int) -> int:
+        """Samples that must come, at least, before it can tell anything or ask for a shorter silence than now.
+
+        `silence` is the one that lasts now, in samples; words do not change without a step of the encoder.
+        """
+        shortest = milliseconds_to_samples(self._options.shortest_silence_ms)
+        return 0 if self._ending else max(0, min(_ENDED, shortest) - silence)
+
     def look(self, utterance: Utterance, *, position: int, silence: int) -> None:
         """Judge the words of an utterance up to a position of the audio, in samples, that was silent for so many."""
         if utterance.start != self._start:

@@ -288,6 +288,58 @@ def test_cutting_the_audio_does_not_change_the_events(text: str, cuts: list[int]
     )
 
 
+def told_by_push(audio: Samples, size: int, options: SessionOptions) -> list[list[Event]]:
+    line = Line(options)
+    told = [line.push(audio[start : start + size]) for start in range(0, len(audio), size)]
+    return [*told, line.finish()]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    text=st.text("abcdefgh ", min_size=1, max_size=12),
+    size=st.integers(40, 1_500),
+    enabled=st.booleans(),
+    pause=st.integers(1, 40),
+)
+def test_audio_that_waits_changes_no_event_and_makes_none_late(text: str, size: int, enabled: bool, pause: int) -> None:
+    audio = np.concatenate([silence(pause), spoken(text, letter_frames=3), silence(pause), spoken("ab"), PAUSE])
+    options = SessionOptions(gate=GateOptions(enabled=enabled), endpoint=EndpointOptions(trailing_silence_ms=300))
+    patient = told_by_push(audio, size, options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "patience", 0)
+        assert patient == told_by_push(audio, size, options)
+
+
+def test_nothing_comes_of_audio_within_the_patience() -> None:
+    line = Line()
+    audio = np.concatenate([silence(50), spoken("abc de fg ha bc"), PAUSE])
+    at, kept = 0, 0
+    while at < len(audio):
+        patience = line.session.patience
+        kept += patience
+        if patience:
+            assert line.push(audio[at : at + patience - 1]) == []
+        at += max(patience - 1, 0)
+        line.push(audio[at : at + 1])
+        at += 1
+    assert texts(line.finish()) == []
+    assert kept > 0.9 * len(audio)
+
+
+def test_rules_that_change_while_audio_waits_count_from_there() -> None:
+    def run(*, patient: bool) -> list[Event]:
+        with pytest.MonkeyPatch.context() as patch:
+            if not patient:
+                patch.setattr(Session, "patience", 0)
+            line = Line()
+            told = line.push(spoken("abc")) + line.push(silence(4)) + line.push(silence(4))
+            line.session.set_endpoint(EndpointOptions(trailing_silence_ms=100))
+            return [*told, *line.push(silence(1)), *line.push(silence(20))]
+
+    assert texts(run(patient=True)) == ["abc"]
+    assert run(patient=True) == run(patient=False)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

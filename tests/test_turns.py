@@ -75,6 +75,17 @@ def kinds(events: Sequence[Event]) -> list[type]:
     return [kind for kind in shown if kind not in (SpeechStarted, SpeechEnded)]
 
 
+def test_audio_that_waits_changes_no_turn_and_makes_none_late(sense: TextModel) -> None:
+    slow = replace(ADAPTIVE, shortest_silence_ms=500)
+    audio = np.concatenate([spoken("abc"), silence(15), spoken("de abc"), silence(60), spoken("abc de"), silence(60)])
+    cuts = range(160, len(audio), 160)
+    patient = told(sense, audio, cuts, slow)
+    assert set(kinds(patient)) == {TurnEnding, TurnResumed, Final}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "patience", 0)
+        assert told(sense, audio, cuts, slow) == patient  # with its lag: the audio that had come when it was told
+
+
 def test_a_complete_sentence_ends_after_a_shorter_silence(sense: TextModel) -> None:
     pause = silence(30)  # 600 ms
     whole = told(sense, np.concatenate([spoken("de abc"), pause, spoken("de"), pause]))

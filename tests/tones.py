@@ -59,13 +59,13 @@ class ToneStream:
         self._closed = False
 
     @property
-    def _available(self) -> int:
-        return self.frames + len(self._samples) // HOP
+    def missing(self) -> int:
+        wanted = 1 if self._closed else self.context.chunk + self.context.lookahead
+        return wanted * HOP - len(self._samples)
 
     @property
     def due(self) -> bool:
-        ahead = self._available - self.frames
-        return ahead > 0 if self._closed else ahead >= self.context.chunk + self.context.lookahead
+        return self.missing <= 0
 
     def feed(self, samples: Samples) -> None:
         self._samples = np.concatenate([self._samples, samples])

@@ -33,6 +33,11 @@ class Conversion:
         """Channels that come out; None until it is known."""
         return self._mixer.columns
 
+    @property
+    def held(self) -> int:
+        """Samples at 16 kHz that the resampler holds back, one more at most."""
+        return 0 if self._resampler is None else self._resampler.held
+
     def expect(self, channels: int) -> None:
         """Say how many channels the first block has; raises OptionError if the one to recognize is not among them."""
         self._mixer.expect(channels)

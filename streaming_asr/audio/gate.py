@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias, get_args
@@ -163,6 +164,17 @@ class Gate:
     def silence(self) -> int:
         """Samples decided since the last frame that held speech; since the start, if none has."""
         return self._silence
+
+    @property
+    def patience(self) -> int:
+        """Samples that must come, at least, before the gate can open or close."""
+        if self._detector is None:
+            return sys.maxsize if self._open else 0
+        if self._open:
+            decisive = max(self._frame, self._hangover - self._silence)
+        else:
+            decisive = (self._needed - sum(self._window)) * self._frame
+        return decisive - len(self._pending)
 
     def push(self, samples: Samples) -> list[GateEvent]:
         """Take in samples, shape (samples,); returns what was decided on the frames that are complete.

@@ -72,6 +72,11 @@ class AudioInput:
         return self._conversion.columns
 
     @property
+    def held(self) -> int:
+        """Samples at 16 kHz that the resampler holds back, one more at most."""
+        return self._conversion.held
+
+    @property
     def track(self) -> Track | None:
         """What a container holds, once it has said so."""
         return self._decoder.track

@@ -40,6 +40,12 @@ class Resampler:
         self._nothing: Final = np.empty(0 if channels is None else (0, channels), np.float32)
         self._filter: Final = None if rate == SAMPLE_RATE else _open_filter(rate, channels or 1)
         self._finished = False
+        self._came = self._gave = 0
+
+    @property
+    def held(self) -> int:
+        """Samples at 16 kHz that are inside the filter, one more at most."""
+        return 0 if self._filter is None else -(-self._came * SAMPLE_RATE // self.rate) - self._gave
 
     def push(self, samples: Samples) -> Samples:
         """Resample a piece at `rate`; returns what is ready at 16 kHz, in the same shape but for its length.
@@ -51,7 +57,9 @@ class Resampler:
             raise StreamClosedError("audio was pushed after finish(); open a new stream")
         if self._filter is None or not len(samples):
             return samples
-        return np.asarray(self._filter.resample_chunk(np.ascontiguousarray(samples)), np.float32)
+        ready = np.asarray(self._filter.resample_chunk(np.ascontiguousarray(samples)), np.float32)
+        self._came, self._gave = self._came + len(samples), self._gave + len(ready)
+        return ready
 
     def finish(self) -> Samples:
         """End the input; returns the samples still inside the filter."""

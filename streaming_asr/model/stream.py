@@ -95,7 +95,12 @@ class EncoderStream:
     @property
     def due(self) -> bool:
         """A step would give frames now."""
-        return self._queue.stop >= self._due_at
+        return self.missing <= 0
+
+    @property
+    def missing(self) -> int:
+        """Samples that must come before a step is due; none or less if one is."""
+        return self._due_at - self._queue.stop
 
     @property
     def done(self) -> bool:

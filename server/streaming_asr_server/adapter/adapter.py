@@ -121,7 +121,7 @@ def _session(wanted: OpenStream) -> OpenSession:
     # Clients exist that declare raw samples and send a file.
     raw = wanted.audio.bytes_per_second is not None
     formatted = wanted.formatted if isinstance(wanted.formatted, FormatOptions) else None
-    return OpenSession(start, replace(wanted.audio, detect=raw), formatted)
+    return OpenSession(start, replace(wanted.audio, detect=raw), formatted, wanted.prompt)
 
 
 def _endpoint(wanted: OpenStream) -> EndpointRules:

@@ -75,6 +75,8 @@ class OpenStream:
     partials: bool = True
     formatted: FormatOptions | bool = True
     """Whether words come with marks, capitals and figures too, and with which of them."""
+    prompt: bool = False
+    """Whether `audio_recognized` is to be called for every message of audio, when it comes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ class CountedStream:
         return self._stream.acknowledged
 
     @property
+    def patience(self) -> int:
+        return self._stream.patience
+
+    @property
     def unspellable(self) -> Sequence[str]:
         return self._stream.unspellable
 

@@ -35,6 +35,10 @@ class RecognitionStream(Protocol):
         """Position in samples at 16 kHz before which all speech is in finals that were returned."""
 
     @property
+    def patience(self) -> int:
+        """Samples that must be pushed, at least, before anything can come of them."""
+
+    @property
     def unspellable(self) -> Sequence[str]:
         """Hotwords in force that the model cannot spell."""
 

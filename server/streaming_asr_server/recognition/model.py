@@ -49,6 +49,10 @@ class ModelStream:
         return self._stream.acknowledged
 
     @property
+    def patience(self) -> int:
+        return self._stream.patience
+
+    @property
     def unspellable(self) -> Sequence[str]:
         return tuple(word for word in self._stream.hotwords.unspellable if word not in self._own_hotwords)
 

@@ -57,6 +57,10 @@ class ScriptedStream:
     def acknowledged(self) -> int:
         return self._origin if self._words else self._position
 
+    @property
+    def patience(self) -> int:
+        return BLOCK - self._position % BLOCK - len(self._pending)
+
     async def push(self, samples: Samples) -> list[Event]:
         await asyncio.sleep(self._delay())
         if self.finished:

@@ -78,6 +78,11 @@ class ChannelStreams:
     def endpoint(self) -> EndpointRules:
         return self._channels[0].stream.endpoint
 
+    @property
+    def patience_bytes(self) -> int:
+        """Bytes that must come, at least, before anything can come of them: until then they may as well wait."""
+        return self._decoder.bytes_before(min(channel.stream.patience for channel in self._channels))
+
     def unmetered_seconds(self) -> float:
         """Audio of all channels together that was recognized since the last call."""
         samples, self._unmetered = self._unmetered, 0

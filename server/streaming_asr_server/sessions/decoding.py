@@ -47,11 +47,19 @@ class AudioFormat:
     detect: bool = False
 
     @property
+    def sample_bytes(self) -> int:
+        """Of one raw sample; 0 for a coded stream."""
+        return 0 if self.encoding == "opus" or self.encoding == "container" else BYTES_PER_SAMPLE[self.encoding]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of one raw sample of every channel; 0 for a coded stream."""
+        return self.channels * self.sample_bytes
+
+    @property
     def bytes_per_second(self) -> float | None:
         """Of raw samples; None for a coded stream."""
-        if self.encoding == "opus" or self.encoding == "container":
-            return None
-        return float(self.sample_rate * self.channels * BYTES_PER_SAMPLE[self.encoding])
+        return float(self.sample_rate * self.frame_bytes) or None
 
     @property
     def piece_bytes(self) -> int | None:
@@ -60,7 +68,7 @@ class AudioFormat:
             return None
         if self.encoding == "container":
             return _CODED_PIECE_BYTES
-        return round(_RAW_PIECE_SECONDS * self.sample_rate) * self.channels * BYTES_PER_SAMPLE[self.encoding]
+        return round(_RAW_PIECE_SECONDS * self.sample_rate) * self.frame_bytes
 
 
 _DECODING: Final = ThreadPoolExecutor(1, "audio decoding")
@@ -90,6 +98,18 @@ class AudioDecoder:
             return self._audio.channels
         channels = self._mixed.input.channels
         return None if channels is None else min(channels, MAXIMUM_CHANNELS)
+
+    def bytes_before(self, samples: int) -> int:
+        """Bytes that must come, at least, before so many samples of a channel come out.
+
+        0 where nobody can say: of coded streams, and of floats, which may be refused.
+        """
+        sources = [*self._named.values()] or [self._mixed]
+        if self._audio.encoding == "float32" or not all(source.cheap for source in sources):
+            return 0
+        missing = samples - 1 - max(source.input.held for source in sources)
+        frames = missing * self._audio.sample_rate // SAMPLE_RATE - 1  # a part of one may have come
+        return max(0, frames) * (self._audio.frame_bytes if not self._named else self._audio.sample_bytes)
 
     async def decode(self, piece: bytes, channel: int | None = None) -> AsyncGenerator[ChannelSamples, None]:
         """What a piece completes, less than a second at a time. Raises AudioError."""

@@ -33,17 +33,19 @@ class Inbox:
 
     `room` waits while `maximum_seconds` of audio, or `MAXIMUM_CODED_BYTES` of a coded stream, or `MAXIMUM_MESSAGES`
     messages wait: that stops the reader, the socket, and in the end the client. `get` joins neighbouring audio up to
-    the size of a piece, where messages may be joined.
+    the size of a piece, where messages may be joined; audio alone waits in any case until there are `wanted_bytes`.
     """
 
     def __init__(self, audio: AudioFormat, *, maximum_seconds: float) -> None:
         self.bytes = 0
+        self.wanted_bytes = 0
         self._rate = audio.bytes_per_second
         self._piece_bytes: Final = audio.piece_bytes or 0
         self._maximum_seconds: Final = maximum_seconds
         self._decoded_bytes = 0
         self._decoded_seconds = 0.0
         self._items: deque[Item] = deque()
+        self._others = 0
         self._arrived = asyncio.Event()
         self._left = asyncio.Event()
 
@@ -79,18 +81,28 @@ class Inbox:
         self._items.append(item)
         if isinstance(item, AudioPiece):
             self.bytes += len(item.data)
-        self._arrived.set()
+        else:
+            self._others += 1
+        if self._ripe:
+            self._arrived.set()
 
     async def get(self) -> Item:
         """The next item. Cancelling it takes nothing out."""
-        while not self._items:
+        while not self._ripe:
             self._arrived.clear()
             await self._arrived.wait()
         item = self._items.popleft()
         if isinstance(item, AudioPiece):
             item = self._joined(item)
+        else:
+            self._others -= 1
         self._left.set()
         return item
+
+    @property
+    def _ripe(self) -> bool:
+        """Whether the next item is to be dealt with: it is more than a little audio that can wait."""
+        return bool(self._items) and (self._others > 0 or self.bytes >= self.wanted_bytes or self.full)
 
     def _joined(self, first: AudioPiece) -> AudioPiece:
         pieces, size, completes = [first.data], len(first.data), first.completes

@@ -15,12 +15,14 @@ class OpenSession:
     """Open or resume a session.
 
     `audio` None is what `start` declares, else it says what the audio really is. `formatted` says how words are
-    formatted where `start` wants that; None is the usual way.
+    formatted where `start` wants that; None is the usual way. With `prompt` every message of audio is dealt with when
+    it comes, for clients that are told something of it although nothing was said.
     """
 
     start: Start
     audio: AudioFormat | None = None
     formatted: FormatOptions | None = None
+    prompt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class ServerSession:
         self._streams = ChannelStreams(self._audio, lambda: open_stream(self.options), position=position)
         self._samples = first_sample
         self._finished = False
+        self._prompt: typing.Final = wanted.prompt
         self._meter = meter
         self._rules = rules
         self._listener: Listener | None = None
@@ -180,6 +181,7 @@ class ServerSession:
                         self._listener.notify(outcome)
             if self._listener is not None:
                 await self._listener.room()
+            self._inbox.wanted_bytes = 0 if self._prompt else self._streams.patience_bytes
 
     async def _outcomes(self, item: Item) -> AsyncGenerator[Outcome, None]:
         """Do what a message asks; an error ends the session, but what it has to say first is said."""

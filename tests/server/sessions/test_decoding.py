@@ -141,3 +141,35 @@ async def test_what_came_before_a_sample_that_is_none_is_heard_however_it_comes(
     with pytest.raises(AudioError, match="frame 8000 is not a finite number"):
         await push_all()
     np.testing.assert_array_equal(np.concatenate(heard), TONE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rate=st.sampled_from([8_000, 11_025, 16_000, 44_100, 48_000]),
+    encoding=st.sampled_from(["linear16", "mulaw"]),
+    channels=st.integers(1, 2),
+    named=st.booleans(),
+    came=st.integers(0, 30_000),
+    wanted=st.integers(0, 12_000),
+)
+async def test_fewer_bytes_than_it_says_never_make_so_many_samples(
+    rate: int, encoding: Literal["linear16", "mulaw"], channels: int, named: bool, came: int, wanted: int
+) -> None:
+    decoder = AudioDecoder(AudioFormat(encoding, rate, channels, separate=named))
+    channel = 0 if named else None
+    async for _ in decoder.decode(bytes(came), channel):
+        pass
+    more = decoder.bytes_before(wanted)
+    parts = [part async for part in decoder.decode(bytes(more), channel)]
+    assert sum(len(part.get(0, ())) for part in parts) < max(wanted, 1)
+    assert more >= (wanted - 2_100) * rate // SAMPLE_RATE - 2, "it says more than nothing"
+
+
+async def test_of_coded_audio_and_of_floats_nobody_can_say() -> None:
+    for encoding in ("opus", "container", "float32"):
+        assert AudioDecoder(AudioFormat(encoding)).bytes_before(10_000) == 0
+    detecting = AudioDecoder(AudioFormat(detect=True))
+    assert detecting.bytes_before(10_000) == 0, "it may be a container"
+    async for _ in detecting.decode(bytes(64)):
+        pass
+    assert detecting.bytes_before(10_000) > 0

@@ -72,3 +72,32 @@ async def test_messages_without_audio_are_bounded() -> None:
         assert not inbox.full
         inbox.put(EndUtterance())
     assert inbox.full
+
+
+async def test_audio_waits_until_there_is_as_much_as_is_wanted() -> None:
+    inbox = Inbox(AudioFormat(), maximum_seconds=5)
+    inbox.wanted_bytes = 640
+    inbox.put(AudioPiece(bytes(320)))
+    getting = asyncio.create_task(inbox.get())
+    await asyncio.sleep(0)
+    assert not getting.done()
+    inbox.put(AudioPiece(bytes(320)))
+    assert await getting == AudioPiece(bytes(640), completes=2)
+
+
+async def test_audio_that_waits_goes_before_anything_else_that_comes() -> None:
+    inbox = Inbox(AudioFormat(), maximum_seconds=5)
+    inbox.wanted_bytes = 640
+    inbox.put(AudioPiece(bytes(320)))
+    inbox.put(EndUtterance())
+    assert [await inbox.get(), await inbox.get()] == [AudioPiece(bytes(320)), EndUtterance()]
+
+
+@pytest.mark.parametrize("size", [HALF_SECOND, b"1"])
+async def test_a_full_inbox_waits_for_nothing(size: bytes) -> None:
+    inbox = Inbox(AudioFormat(), maximum_seconds=1)
+    inbox.wanted_bytes = 1_000_000
+    while not inbox.full:
+        inbox.put(AudioPiece(size))
+    async with asyncio.timeout(1):
+        await inbox.get()

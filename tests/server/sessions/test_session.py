@@ -67,6 +67,29 @@ async def heard(session: ServerSession, *pieces: bytes) -> Listener:
     return listener
 
 
+@pytest.mark.parametrize("prompt", [True, False])
+async def test_packets_of_which_nothing_can_come_are_gathered(prompt: bool) -> None:
+    audio = pcm(17, 18, 0, 0, 0, 0, 19)
+    packets = [audio[start : start + 640] for start in range(0, len(audio), 640)]  # 20 ms each, 5 of them a block
+    async with sessions() as store:
+        session = store.open(OpenSession(Start(), prompt=prompt), owner="a", meter=IdleMeter()).session
+        listener = Listener()
+        session.attach(listener)
+        for packet in packets:
+            await session.take(PushAudio(packet))
+            for _ in range(10):
+                await asyncio.sleep(0)
+        await session.take(EndStream())
+        await until(lambda: any(isinstance(outcome.cause, EndStream) for outcome in listener.outcomes))
+    dealt_with = [outcome.messages for outcome in listener.outcomes if outcome.messages]
+    assert sum(dealt_with) == len(packets)
+    assert set(dealt_with) == ({1} if prompt else {1, 4, 5}), "the first one comes before it is known how many may wait"
+    texts = [
+        item.event.text for outcome in listener.outcomes for item in outcome.events if isinstance(item.event, Final)
+    ]
+    assert texts == ["w17 w18", "w19"]
+
+
 async def test_a_final_acknowledges_the_audio_of_its_words_and_never_more_than_was_heard() -> None:
     async with sessions() as store:
         session = store.open(OpenSession(Start()), owner="a", meter=IdleMeter()).session

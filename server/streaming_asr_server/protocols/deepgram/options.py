@@ -112,6 +112,7 @@ class Listen:
             alternatives=self.alternatives,
             partials=self.interim or self.utterance_end_ms is not None,
             formatted=self.formatted,
+            prompt=self.utterance_end_ms is not None,  # it may be over without an event
         )
 
 

@@ -114,6 +114,7 @@ class VoskCodec:
                 model=self._model,
                 alternatives=alternatives,
                 formatted=False,
+                prompt=True,
             )
         ]
 

@@ -154,12 +154,15 @@ def test_alternatives_have_scores_and_words_without_confidence() -> None:
 def test_the_rate_is_that_of_the_config_or_the_default(config: dict[str, Any], audio: int) -> None:
     codec = VoskCodec()
     codec.receive(json.dumps({"config": config}))
-    assert codec.receive(PIECE) == [OpenStream(audio=AudioFormat("linear16", audio), formatted=False), PushAudio(PIECE)]
+    assert codec.receive(PIECE) == [
+        OpenStream(audio=AudioFormat("linear16", audio), formatted=False, prompt=True),
+        PushAudio(PIECE),
+    ]
 
 
 def test_the_default_rate_is_an_option() -> None:
     (first, _) = VoskCodec(VoskDefaults(sample_rate=16_000)).receive(PIECE)
-    assert first == OpenStream(audio=AudioFormat("linear16", 16_000), formatted=False)
+    assert first == OpenStream(audio=AudioFormat("linear16", 16_000), formatted=False, prompt=True)
 
 
 def test_phrases_are_hotwords_from_the_start_and_later() -> None:
