@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from types import FrameType
 from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
+from streaming_asr_server.connection.transport import Offers
 from streaming_asr_server.ports import SharedPorts, check_tls, listen
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings
@@ -29,7 +32,7 @@ _CLOSING_SECONDS: Final = 8.0
 
 
 class FlowControlledWebSocket(WebSocketsSansIOProtocol):
-    """A websocket whose keepalive allows for flow control.
+    """A websocket that offers what comes on the spot, and whose keepalive allows for flow control.
 
     The pong of a client that is held back waits behind audio that is not read yet: such a client is not dropped. A
     client that does not read is cut off some seconds after its application has ended: otherwise it would hold its
@@ -37,6 +40,35 @@ class FlowControlledWebSocket(WebSocketsSansIOProtocol):
     """
 
     received_at = 0.0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._offers: Final = Offers()
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            extensions: Any = self.scope["extensions"]
+            extensions[Offers.KEY] = self._offers
+
+    def send_receive_event_to_app(self) -> None:
+        """Offer a message before it is queued for a task that would have to wake for it."""
+        if self._taken():
+            self.frames = []
+        else:
+            super().send_receive_event_to_app()
+
+    def _taken(self) -> bool:
+        offer = self._offers.offer
+        if offer is None or self.close_sent or len(self.frames) != 1 or not self.queue.empty():
+            return False
+        data = bytes(self.frames[0])
+        if self.curr_msg_data_type == "bytes":
+            return offer(data)
+        try:
+            return offer(data.decode())
+        except UnicodeDecodeError:
+            return False
 
     def data_received(self, data: bytes) -> None:
         self.received_at = self.loop.time()

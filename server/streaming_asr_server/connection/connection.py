@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -22,6 +23,11 @@ from streaming_asr_server.sessions.registry import Opened, SessionOpener, Sessio
 from streaming_asr_server.sessions.session import ServerSession
 
 logger = logging.getLogger(__name__)
+
+_SMALL_MESSAGE: Final = 16 * 1024
+"""Bytes of the largest message that is taken on the spot, by the callback of the socket."""
+
+_OPEN_ALREADY: Final = "the stream is open already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,7 @@ class Connection:
         self._listener: Final = _SessionListener(self._deliver, self.outbox)
         self._failure: asyncio.Future[ProtocolError] = asyncio.get_running_loop().create_future()
         self._closing = False
+        self._heard_at = 0.0
 
     def fail(self, error: ProtocolError) -> None:
         """End the connection with this error, after what waits to be sent."""
@@ -196,15 +203,42 @@ class Connection:
                 self.outbox.put(refused.messages)
 
     async def _receive(self) -> str | bytes | None:
-        started = self._session is not None
+        """The next message that has to be waited for, or that could not be taken on the spot."""
+        loop, started = asyncio.get_running_loop(), self._session is not None
         seconds = self._rules.idle_seconds if started else self._rules.start_seconds
+        self._heard_at = loop.time()
+        while (deadline := self._heard_at + seconds) > loop.time():
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    return await self._transport.receive(self._taken)
+        if started:
+            raise ProtocolError("idle", f"neither audio nor keepalive came for {seconds:g} s")
+        raise ProtocolError("start_timeout", f"no start came within {seconds:g} s")
+
+    def _taken(self, data: str | bytes) -> bool:
+        """Take a small message on the spot, if nothing has to be waited for: most audio comes in such."""
+        session = self._session
+        if session is None or len(data) > _SMALL_MESSAGE or not session.has_room or self._failure.done():
+            return False
+        self._heard_at = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(seconds):
-                return await self._transport.receive()
-        except TimeoutError:
-            if started:
-                raise ProtocolError("idle", f"neither audio nor keepalive came for {seconds:g} s") from None
-            raise ProtocolError("start_timeout", f"no start came within {seconds:g} s") from None
+            for instruction in self._codec.receive(data):
+                self._execute_now(instruction, session)
+        except ProtocolError as error:
+            self.fail(error)
+        except Exception:
+            logger.exception("a connection failed")
+            self.fail(ProtocolError("internal", "the server failed"))
+        return True
+
+    def _execute_now(self, instruction: Instruction, session: ServerSession) -> None:
+        match instruction:
+            case ToClient(messages):
+                self.outbox.put(messages)
+            case ToSession(message):
+                if isinstance(message, OpenSession):
+                    raise ProtocolError("out_of_order", _OPEN_ALREADY)
+                session.take_now(message, listener=self._listener)
 
     async def _execute(self, instruction: Instruction) -> None:
         match instruction:
@@ -227,7 +261,7 @@ class Connection:
         Nothing can come between what was missed and what comes from now on.
         """
         if self._session is not None:
-            raise ProtocolError("out_of_order", "the stream is open already")
+            raise ProtocolError("out_of_order", _OPEN_ALREADY)
         try:
             opened = await self._open_session(wanted)
         except OptionError as error:

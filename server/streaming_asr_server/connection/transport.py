@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol, TypeAlias
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -14,11 +14,18 @@ class TransportClosedError(StreamingAsrError):
     """The other end has gone; nothing can be sent any more."""
 
 
+Offer: TypeAlias = Callable[[str | bytes], bool]
+"""Takes a message on the spot, or leaves it to be received; must not raise."""
+
+
 class Transport(Protocol):
     """An open connection of messages. One task receives, one sends."""
 
-    async def receive(self) -> str | bytes | None:
-        """The next message; None when the other end has gone. Cancelling it loses no message."""
+    async def receive(self, offer: Offer | None = None) -> str | bytes | None:
+        """The next message; None when the other end has gone. Cancelling it loses no message.
+
+        While it waits, what comes may be offered: what is taken then wakes no task.
+        """
 
     async def send(self, data: str | bytes) -> None:
         """Send a message; waits while the client does not read. Raises TransportClosedError."""
@@ -27,11 +34,21 @@ class Transport(Protocol):
         """Close the connection, behind everything that was sent. Raises TransportClosedError."""
 
 
+class Offers:
+    """Where a server that offers messages on the spot finds who may take them; it is in the scope of a websocket."""
+
+    KEY: Final = "streaming_asr.offers"
+
+    def __init__(self) -> None:
+        self.offer: Offer | None = None
+
+
 class WebSocketTransport:
     """An accepted websocket."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket: Final = websocket
+        self._offers: Final[Offers] = websocket.scope.get("extensions", {}).get(Offers.KEY) or Offers()
 
     @classmethod
     async def accept(
@@ -42,8 +59,12 @@ class WebSocketTransport:
         await websocket.accept(subprotocol, pairs)
         return cls(websocket)
 
-    async def receive(self) -> str | bytes | None:
-        message = await self._websocket.receive()
+    async def receive(self, offer: Offer | None = None) -> str | bytes | None:
+        self._offers.offer = offer
+        try:
+            message = await self._websocket.receive()
+        finally:
+            self._offers.offer = None
         if message["type"] == "websocket.disconnect":
             return None
         text: str | None = message.get("text")

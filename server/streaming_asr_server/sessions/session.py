@@ -113,18 +113,33 @@ class ServerSession:
         Of a `listener` that was superseded nothing is taken: the one that came after it was told what `received`
         counted then, and sends everything from there.
         """
-        pieces = self._pieces(message) if isinstance(message, PushAudio) else [message]
-        for piece in pieces:
+        for piece in self._pieces(message):
             await self._inbox.room()
-            if listener is not None and listener is not self._listener:
-                return
-            if isinstance(piece, AudioPiece) and self._frame_bytes is not None:
-                self.received += len(piece.data) // self._frame_bytes
-            self._inbox.put(piece)
+            self._put(piece, listener)
 
-    def _pieces(self, audio: PushAudio) -> Iterator[AudioPiece]:
-        """A message in pieces of the size that is decoded at once; the last one completes it."""
-        length = max(len(audio.data), 1)
+    @property
+    def has_room(self) -> bool:
+        """Whether `take` would not have to wait."""
+        return self.alive and not self._inbox.full
+
+    def take_now(self, message: SessionMessage, *, listener: Listener) -> None:
+        """As `take`, without waiting: for a small message, while there is room."""
+        for piece in self._pieces(message):
+            self._put(piece, listener)
+
+    def _put(self, piece: Item, listener: Listener | None) -> None:
+        if listener is not None and listener is not self._listener:
+            return
+        if isinstance(piece, AudioPiece) and self._frame_bytes is not None:
+            self.received += len(piece.data) // self._frame_bytes
+        self._inbox.put(piece)
+
+    def _pieces(self, message: SessionMessage) -> Iterator[Item]:
+        """Audio in pieces of the size that is decoded at once, the last of which completes it; else the message."""
+        if not isinstance(message, PushAudio):
+            yield message
+            return
+        audio, length = message, max(len(message.data), 1)
         size = self._audio.piece_bytes or length
         for start in range(0, length, size):
             yield AudioPiece(audio.data[start : start + size], audio.channel, completes=int(start + size >= length))

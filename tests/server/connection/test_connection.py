@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from streaming_asr_server.connection.connection import Connection, ConnectionRules
 from streaming_asr_server.connection.native import NativeCodec
-from streaming_asr_server.connection.transport import TransportClosedError
+from streaming_asr_server.connection.transport import Offer, TransportClosedError
 from streaming_asr_server.recognition.scripted import ScriptedRecognition
 from streaming_asr_server.sessions.messages import OpenSession
 from streaming_asr_server.sessions.registry import Opened, SessionRegistry
@@ -44,7 +44,7 @@ class MemoryTransport:
         for message in messages:
             self.incoming.put_nowait(message)
 
-    async def receive(self) -> str | bytes | None:
+    async def receive(self, offer: Offer | None = None) -> str | bytes | None:
         return await self.incoming.get()
 
     async def send(self, data: str | bytes) -> None:

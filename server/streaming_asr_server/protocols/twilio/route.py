@@ -25,7 +25,7 @@ from streaming_asr_server.connection.serving import (
     serve_transport,
     serve_websocket,
 )
-from streaming_asr_server.connection.transport import Transport, WebSocketTransport
+from streaming_asr_server.connection.transport import Offer, Transport, WebSocketTransport
 from streaming_asr_server.protocols.twilio.codec import TwilioCodec
 from streaming_asr_server.protocols.twilio.messages import Call
 from streaming_asr_server.protocols.twilio.signature import HEADER, is_signed, spellings
@@ -121,11 +121,11 @@ class StoppingTransport:
         self._transport: Final = transport
         self._gone = False
 
-    async def receive(self) -> str | bytes | None:
+    async def receive(self, offer: Offer | None = None) -> str | bytes | None:
         """The next message; after the end of the connection one `stop`, then nothing for ever."""
         if self._gone:
             await asyncio.Event().wait()
-        message = await self._transport.receive()
+        message = await self._transport.receive(offer)
         self._gone = message is None
         return _STOP if message is None else message
 

@@ -19,7 +19,7 @@ from streaming_asr_server.access.authentication import Principal
 from streaming_asr_server.adapter.adapter import ProtocolAdapter
 from streaming_asr_server.connection.connection import OpeningRefusedError
 from streaming_asr_server.connection.serving import connection_rules, serve_transport
-from streaming_asr_server.connection.transport import TransportClosedError
+from streaming_asr_server.connection.transport import Offer, TransportClosedError
 from streaming_asr_server.protocols.wyoming.codec import DONE, WyomingCodec
 from streaming_asr_server.protocols.wyoming.events import EventReader, Program, bare_language, encode
 from streaming_asr_server.service import Service
@@ -51,8 +51,8 @@ class StreamTransport:
         self._closed = asyncio.Event()
         self.close_code: int | None = None
 
-    async def receive(self) -> bytes | None:
-        """The next piece; the first one is empty, so that the codec looks at what its reader holds.
+    async def receive(self, offer: Offer | None = None) -> bytes | None:
+        """The next piece, never offered; the first one is empty, so that the codec looks at what its reader holds.
 
         While the transcript is made, nothing is read: what comes then is for the next transcription.
         """
