@@ -276,7 +276,7 @@ class Session:
             return False
         match self._pending.popleft():
             case np.ndarray() as samples:
-                self._push_block(samples)
+                self._push_block(self._joined(samples))
             case "finalize":
                 self._close("finalize")
             case "finish":
@@ -284,9 +284,23 @@ class Session:
                 self._close("finish")
         return True
 
+    def _joined(self, samples: Samples) -> Samples:
+        """Samples with those that wait right behind them."""
+        pieces = [samples]
+        while self._pending and isinstance(following := self._pending[0], np.ndarray):
+            pieces.append(following)
+            self._pending.popleft()
+        return samples if len(pieces) == 1 else np.concatenate(pieces)
+
     def _push_block(self, samples: Samples) -> None:
-        """Push samples up to the end of the detector's frame: gate and encoder alternate on that grid for any cut."""
+        """Push samples up to the end of the detector's frame: gate and encoder alternate on that grid for any cut.
+
+        Frames of which only the last can decide something go in together, unless each is looked at for turns.
+        """
         size = self._block - self._ring.end % self._block
+        if self._turns is None and len(samples) > size:
+            decisive = self._ring.end + self._least_decisive()
+            size = max(size, -(-decisive // self._block) * self._block - self._ring.end)
         if len(samples) > size:
             self._pending.appendleft(samples[size:])
             samples = samples[:size]

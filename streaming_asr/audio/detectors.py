@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,22 @@ class SpeechDetector(Protocol):
         ...
 
 
+@runtime_checkable
+class FramesDetector(SpeechDetector, Protocol):
+    """A detector that judges many frames faster than one after the other, with the same verdicts."""
+
+    def judge(self, frames: Samples) -> list[bool]:
+        """Whether each of the next frames, shape (frames, frame_samples), holds speech."""
+        ...
+
+
+def judge_of(detector: SpeechDetector) -> Callable[[Samples], list[bool]]:
+    """What tells a detector's verdict on each of the next frames, shape (frames, frame_samples)."""
+    if isinstance(detector, FramesDetector):
+        return detector.judge
+    return lambda frames: [detector.is_speech(frame) for frame in frames]
+
+
 class _WebRtcVad(Protocol):
     def is_speech(self, buf: bytes, sample_rate: int) -> bool: ...
 
@@ -59,15 +75,20 @@ class WebRtcDetector:
             raise OptionError(f"frame_ms is {frame_ms}; it must be 10, 20 or 30")
         self.frame_samples: Final = milliseconds_to_samples(frame_ms)
         self._vad: Final = _open_webrtc(aggressiveness)
-        self._scaled: Final[Samples] = np.zeros(self.frame_samples, np.float32)
 
     def is_speech(self, frame: Samples) -> bool:
         """Whether the next frame, shape (frame_samples,), holds speech."""
-        # In place and by single operations: this is done 50 times a second for every stream that is open.
-        scaled = np.multiply(frame, _PCM_SCALE, out=self._scaled)
+        return self.judge(frame[None])[0]
+
+    def judge(self, frames: Samples) -> list[bool]:
+        """Whether each of the next frames, shape (frames, frame_samples), holds speech."""
+        # In place and by single operations: this is done for every stream that is open.
+        scaled = frames * _PCM_SCALE
         np.minimum(scaled, _PCM_SCALE, out=scaled)
         np.maximum(scaled, -_PCM_SCALE, out=scaled)
-        return bool(self._vad.is_speech(scaled.astype("<i2").tobytes(), SAMPLE_RATE))
+        data, size = scaled.astype("<i2").tobytes(), 2 * self.frame_samples
+        hears = self._vad.is_speech
+        return [bool(hears(data[start : start + size], SAMPLE_RATE)) for start in range(0, len(data), size)]
 
 
 _PCM_SCALE: Final = np.float32(32767.0)
@@ -148,7 +169,7 @@ class NoiseRobustDetector:
         needs_voice: bool = True,
     ) -> None:
         self.frame_samples: Final = inner.frame_samples
-        self._inner: Final = inner
+        self._judge_inner: Final = judge_of(inner)
         self._level: Final = LevelDetector(
             inner.frame_samples, margin_db=level_margin_db, minimum_dbfs=minimum_level_dbfs
         )
@@ -159,13 +180,21 @@ class NoiseRobustDetector:
 
     def is_speech(self, frame: Samples) -> bool:
         """Whether the next frame, shape (frame_samples,), holds speech."""
-        stands_out = self._level.is_speech(frame)
-        candidate = self._inner.is_speech(frame) and stands_out
-        if self._voice is None:
-            return candidate
-        self._voice.push(frame)
+        return self.judge(frame[None])[0]
+
+    def judge(self, frames: Samples) -> list[bool]:
+        """Whether each of the next frames, shape (frames, frame_samples), holds speech."""
+        levels, voices = self._level.judge(frames), self._judge_inner(frames)
+        candidates = [level and voice for level, voice in zip(levels, voices, strict=True)]
+        voice = self._voice
+        if voice is None:
+            return candidates
+        return [self._confirmed(voice, frame, candidate) for frame, candidate in zip(frames, candidates, strict=True)]
+
+    def _confirmed(self, voice: VoiceDetector, frame: Samples, candidate: bool) -> bool:
+        voice.push(frame)
         self._recent.append(None if candidate else False)
-        return candidate and self._has_voice(self._voice)
+        return candidate and self._has_voice(voice)
 
     def _has_voice(self, voice: VoiceDetector) -> bool:
         """Whether two of the last candidates have a voice; no more of them are looked at than it takes to tell."""
@@ -211,8 +240,14 @@ class LevelDetector:
 
     def is_speech(self, frame: Samples) -> bool:
         """Whether the next frame, shape (frame_samples,), is loud enough."""
+        return self.judge(frame[None])[0]
+
+    def judge(self, frames: Samples) -> list[bool]:
+        """Whether each of the next frames, shape (frames, frame_samples), is loud enough."""
         # Without its mean: a sound card's constant offset is no sound.
-        power = _variance(frame)
+        return [self._stands_out(power) for power in _variances(frames)]
+
+    def _stands_out(self, power: float) -> bool:
         stands_out = _decibels(power) > max(self._minimum_dbfs, self._background.value + self._margin_db)
         self._powers.append(power)
         self._background.push(_decibels(sum(self._powers) / len(self._powers)))
@@ -246,12 +281,13 @@ class _LowestOf:
             rising.popleft()
 
 
-def _variance(frame: Samples) -> float:
-    """As `np.var` in double precision, without its detours."""
-    values = frame.astype(np.float64)
-    values -= np.add.reduce(values) / len(values)
+def _variances(frames: Samples) -> list[float]:
+    """As `np.var` of each row in double precision, without its detours."""
+    values, length = frames.astype(np.float64), frames.shape[1]
+    values -= (np.add.reduce(values, axis=1) / length)[:, None]
     values *= values
-    return float(np.add.reduce(values)) / len(values)
+    variances: list[float] = (np.add.reduce(values, axis=1) / length).tolist()
+    return variances
 
 
 class VoiceDetector:

@@ -17,6 +17,7 @@ from streaming_asr.audio.detectors import (
     SileroDetector,
     SpeechDetector,
     WebRtcDetector,
+    judge_of,
 )
 from streaming_asr.audio.samples import Samples, milliseconds_to_samples
 from streaming_asr.errors import OptionError, StreamClosedError
@@ -138,6 +139,7 @@ class Gate:
         self.options: Final = options or GateOptions()
         self._detector: Final = (detector or detector_for(self.options)) if self.options.enabled else None
         self._frame: Final = self._detector.frame_samples if self._detector else 1
+        self._judge: Final = judge_of(self._detector) if self._detector else lambda frames: []
         frames = max(1, milliseconds_to_samples(self.options.window_ms) // self._frame)
         self._needed: Final = math.ceil(self.options.start_share * frames)
         self._hangover = milliseconds_to_samples(self.options.hangover_ms)
@@ -189,10 +191,10 @@ class Gate:
         waiting = np.concatenate([self._pending, samples]) if len(self._pending) else samples
         whole = len(waiting) - len(waiting) % self._frame
         self._pending = waiting[whole:].copy()
-        events: list[GateEvent] = []
-        for start in range(0, whole, self._frame):
-            events += self._decide(self._detector.is_speech(waiting[start : start + self._frame]))
-        return events
+        if not whole:
+            return []
+        frames = waiting[:whole].reshape(-1, self._frame)
+        return [event for is_speech in self._judge(frames) for event in self._decide(is_speech)]
 
     def finish(self) -> list[GateEvent]:
         """End the input; an open gate closes behind the last sample, the unfinished frame included."""
