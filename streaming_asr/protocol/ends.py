@@ -68,7 +68,7 @@ class ServerEnd:
         match message:
             case Start():
                 self._frame_bytes = message.frame_bytes
-            case Audio(data=piece):
+            case Audio(data=piece) if self._unfinished or len(piece) % self._frame_bytes:
                 return Audio(self._whole_frames(piece))
         return message
 

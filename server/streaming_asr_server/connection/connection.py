@@ -119,7 +119,8 @@ class Connection:
         self._rules = rules
         self._session: ServerSession | None = None
         self._listener: Final = _SessionListener(self._deliver, self.outbox)
-        self._failure: asyncio.Future[ProtocolError] = asyncio.get_running_loop().create_future()
+        self._loop: Final = asyncio.get_running_loop()
+        self._failure: asyncio.Future[ProtocolError] = self._loop.create_future()
         self._closing = False
         self._heard_at = 0.0
 
@@ -204,7 +205,7 @@ class Connection:
 
     async def _receive(self) -> str | bytes | None:
         """The next message that has to be waited for, or that could not be taken on the spot."""
-        loop, started = asyncio.get_running_loop(), self._session is not None
+        loop, started = self._loop, self._session is not None
         seconds = self._rules.idle_seconds if started else self._rules.start_seconds
         self._heard_at = loop.time()
         while (deadline := self._heard_at + seconds) > loop.time():
@@ -220,7 +221,7 @@ class Connection:
         session = self._session
         if session is None or len(data) > _SMALL_MESSAGE or not session.has_room or self._failure.done():
             return False
-        self._heard_at = asyncio.get_running_loop().time()
+        self._heard_at = self._loop.time()
         try:
             for instruction in self._codec.receive(data):
                 self._execute_now(instruction, session)

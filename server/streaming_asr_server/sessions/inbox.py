@@ -42,6 +42,7 @@ class Inbox:
         self._rate = audio.bytes_per_second
         self._piece_bytes: Final = audio.piece_bytes or 0
         self._maximum_seconds: Final = maximum_seconds
+        self._maximum_bytes: Final = MAXIMUM_CODED_BYTES if self._rate is None else maximum_seconds * self._rate
         self._decoded_bytes = 0
         self._decoded_seconds = 0.0
         self._items: deque[Item] = deque()
@@ -62,8 +63,9 @@ class Inbox:
     @property
     def full(self) -> bool:
         """Whether the next message has to wait."""
-        coded = self._rate is None and self.bytes >= MAXIMUM_CODED_BYTES
-        return coded or self.seconds >= self._maximum_seconds or len(self._items) >= MAXIMUM_MESSAGES
+        if self.bytes >= self._maximum_bytes or len(self._items) >= MAXIMUM_MESSAGES:
+            return True
+        return self._rate is None and self.seconds >= self._maximum_seconds
 
     def note_decoded(self, *, size: int = 0, seconds: float = 0.0) -> None:
         """So many more bytes of a coded stream went to the decoder; so many seconds came out of it."""

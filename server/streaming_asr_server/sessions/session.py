@@ -7,7 +7,7 @@ import logging
 import secrets
 import typing
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -72,6 +72,7 @@ class ServerSession:
         self.acknowledged = first_sample
         self.alive = True
         self._audio: typing.Final = audio or AudioFormat(start.encoding, start.sample_rate, start.channels)
+        self._piece_bytes: typing.Final = self._audio.piece_bytes
         self._frame_bytes: typing.Final = None if audio else start.frame_bytes
         self._clock = Clock(SAMPLE_RATE if audio else start.sample_rate)
         position = self._clock.from_client(first_sample) or 0
@@ -114,7 +115,8 @@ class ServerSession:
         counted then, and sends everything from there.
         """
         for piece in self._pieces(message):
-            await self._inbox.room()
+            if self._inbox.full:
+                await self._inbox.room()
             self._put(piece, listener)
 
     @property
@@ -134,15 +136,15 @@ class ServerSession:
             self.received += len(piece.data) // self._frame_bytes
         self._inbox.put(piece)
 
-    def _pieces(self, message: SessionMessage) -> Iterator[Item]:
+    def _pieces(self, message: SessionMessage) -> Iterable[Item]:
         """Audio in pieces of the size that is decoded at once, the last of which completes it; else the message."""
         if not isinstance(message, PushAudio):
-            yield message
-            return
-        audio, length = message, max(len(message.data), 1)
-        size = self._audio.piece_bytes or length
-        for start in range(0, length, size):
-            yield AudioPiece(audio.data[start : start + size], audio.channel, completes=int(start + size >= length))
+            return (message,)
+        data, channel, size = message.data, message.channel, self._piece_bytes
+        if size is None or len(data) <= size:
+            return (AudioPiece(data, channel),)
+        starts = range(0, len(data), size)
+        return [AudioPiece(data[at : at + size], channel, completes=int(at + size >= len(data))) for at in starts]
 
     def remembers(self, utterance: int) -> bool:
         """Whether everything from this utterance on can be sent again."""

@@ -75,9 +75,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(recognition: ScriptedRecognition | None = None, **rules: float) -> AsyncIterator[Running]:
+async def running(
+    recognition: ScriptedRecognition | None = None, *, transport: MemoryTransport | None = None, **rules: float
+) -> AsyncIterator[Running]:
     sessions = SessionRegistry(recognition or ScriptedRecognition(), rules=SessionRules())
-    transport = MemoryTransport()
+    transport = transport or MemoryTransport()
 
     async def open_session(wanted: OpenSession) -> Opened:
         return sessions.open(wanted, owner="a", meter=IdleMeter())
@@ -182,3 +184,69 @@ async def test_a_cancelled_connection_lets_go_of_its_session() -> None:
         await asyncio.gather(run.ended, return_exceptions=True)
         (session,) = run.sessions
         assert session.alive
+
+
+@dataclass
+class OfferingTransport(MemoryTransport):
+    """Offers what is said while the connection waits for it, as the server's websockets do."""
+
+    offer: Offer | None = None
+    taken: int = 0
+
+    def say(self, *messages: str | bytes | None) -> None:
+        for message in messages:
+            if message is not None and self.offer is not None and self.incoming.empty() and self.offer(message):
+                self.taken += 1
+            else:
+                self.incoming.put_nowait(message)
+
+    async def receive(self, offer: Offer | None = None) -> str | bytes | None:
+        self.offer = offer
+        try:
+            return await self.incoming.get()
+        finally:
+            self.offer = None
+
+
+async def test_messages_taken_on_the_spot_keep_their_order_among_the_others() -> None:
+    big = pcm(*[number for word in range(17, 29) for number in (word, word + 1, 0, 0, 0)])
+    async with running(transport=OfferingTransport()) as run:
+        transport = run.transport
+        assert isinstance(transport, OfferingTransport)
+        transport.say(START)
+        await until(lambda: transport.offer is not None and bool(transport.sent))
+        transport.say(pcm(17), pcm(18), big, pcm(19), pcm(20))
+        await until(lambda: transport.incoming.empty() and transport.offer is not None)
+        transport.say(pcm(21), '{"type": "finalize"}', pcm(22), '{"type": "finish"}')
+        assert await run.error() is None
+        assert transport.taken == 2 + 4, "the big one is left to the reader, and what came before it was done"
+        texts = [message["text"] for message in transport.sent if message["type"] == "final"]
+        assert texts == ["w17 w18 w17 w18", *(f"w{n} w{n + 1}" for n in range(18, 29)), "w19 w20 w21", "w22"]
+
+
+async def test_a_wrong_message_that_is_taken_on_the_spot_ends_the_connection_too() -> None:
+    async with running(transport=OfferingTransport()) as run:
+        transport = run.transport
+        assert isinstance(transport, OfferingTransport)
+        transport.say(START)
+        await until(lambda: transport.offer is not None and bool(transport.sent))
+        transport.say("nonsense", pcm(17))
+        error = await run.error()
+        assert error is not None
+        assert (error.code, transport.closed, transport.taken) == ("bad_message", 4400, 1)
+
+
+async def test_what_is_taken_on_the_spot_keeps_a_connection_alive() -> None:
+    async with running(transport=OfferingTransport(), idle_seconds=0.3) as run:
+        transport = run.transport
+        assert isinstance(transport, OfferingTransport)
+        transport.say(START)
+        await until(lambda: transport.offer is not None and bool(transport.sent))
+        for _ in range(8):
+            transport.say(pcm(17))
+            await asyncio.sleep(0.1)
+        assert transport.taken == 8
+        assert not run.ended.done()
+        error = await run.error()
+        assert error is not None
+        assert error.code == "idle"
