@@ -4,9 +4,11 @@
 
 For each number of workers a server is started, each worker with one thread. So many streams send the embedded
 recording, over and over, as fast as it is taken: `audio s / s` is the audio that all of them together have had
-recognized in a second, `times one` compares it with the first row. `PSS` is the memory of the server with all its
-processes, in MiB, where a page that several of them share counts in parts: before the first stream, and under load. A
-machine that does something else meanwhile, or has fewer free cores than workers, shows less.
+recognized in a second, `times one` compares it with the first row; `cores` are those that the server's processes kept
+busy, `audio s / CPU s` is what a second of one core gave: where it stays, another worker costs nothing. `PSS` is the
+memory of the server with all its processes, in MiB, where a page that several of them share counts in parts: before the
+first stream, and under load. A machine that does something else meanwhile, or has fewer free cores than workers, shows
+less, and so do few streams: the kernel deals them out by chance.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Result:
 
     workers: int
     rate: float
+    cores: float
     idle_memory: float
     memory: float
 
@@ -57,6 +60,10 @@ class Server:
         """Proportional set size of all its processes, in MiB."""
         return sum(map(proportional_set_size, tree(self.pid)))
 
+    def cpu_seconds(self) -> float:
+        """What all its processes have used."""
+        return sum(map(cpu_seconds, tree(self.pid)))
+
 
 def tree(pid: int) -> Iterator[int]:
     """A process and all that descend from it."""
@@ -64,6 +71,15 @@ def tree(pid: int) -> Iterator[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in task.joinpath("children").read_text("ascii").split():
             yield from tree(int(child))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of user and system together; 0 for one that has just ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def proportional_set_size(pid: int) -> float:
@@ -116,31 +132,33 @@ async def measure(workers: int, options: argparse.Namespace, audio: bytes, folde
     async with serving(workers, options, folder) as server:
         await asyncio.gather(*(speak(server, audio[: 4 * SAMPLE_RATE]) for _ in range(2 * workers)))
         idle = server.memory()
-        began = time.perf_counter()
+        began, used = time.perf_counter(), server.cpu_seconds()
         speaking = asyncio.gather(*(speak(server, audio) for _ in range(options.streams)))
         await asyncio.sleep(0.5)
         memory = server.memory()
         await speaking
-        rate = options.streams * options.seconds / (time.perf_counter() - began)
+        passed = time.perf_counter() - began
+        rate, cores = options.streams * options.seconds / passed, (server.cpu_seconds() - used) / passed
         async with httpx.AsyncClient() as client:
             page = (await client.get(f"http://127.0.0.1:{server.port}/metrics")).text
         assert "streaming_asr_audio_seconds_total" in page, "the metrics are not those of this server"
-    return Result(workers, rate, idle, memory)
+    return Result(workers, rate, cores, idle, memory)
 
 
 async def main(options: argparse.Namespace) -> None:
     samples = np.resize(samples_of(RECORDING), options.seconds * SAMPLE_RATE)
     audio = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     print_machine()
-    print(f"{'workers':>7} {'audio s / s':>12} {'times one':>10} {'PSS idle':>10} {'PSS':>8}")
+    print("workers  audio s / s  times one  cores  audio s / CPU s  PSS idle       PSS")
     first: Result | None = None
     with tempfile.TemporaryDirectory() as folder:
         for workers in options.workers:
             result = await measure(workers, options, audio, Path(folder))
             first = first or result
             times = result.rate / first.rate
-            memory = f"{result.idle_memory:>10.0f} {result.memory:>8.0f}"
-            print(f"{workers:>7} {result.rate:>12.1f} {times:>10.2f} {memory}", flush=True)
+            cost = f"{result.cores:>6.2f} {result.rate / result.cores:>16.1f}"
+            memory = f"{result.idle_memory:>9.0f} {result.memory:>9.0f}"
+            print(f"{workers:>7} {result.rate:>12.1f} {times:>10.2f} {cost} {memory}", flush=True)
 
 
 if __name__ == "__main__":
