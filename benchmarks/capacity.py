@@ -1,6 +1,6 @@
 """How many streams a core, a GPU and a machine carry, from parts that were measured one by one.
 
-    python -m benchmarks.capacity [--overhead 0.017] [--speech 1.0] [--fill 0.53] [--callers 10000 1000000]
+    python -m benchmarks.capacity [--overhead 0.009] [--speech 1.0] [--fill 0.53] [--callers 10000 1000000]
     python -m benchmarks.capacity --steps [--device cuda] [--precision bfloat16] [--sizes base large]
 
 The first prints the tables of docs/capacity.md; every part of them may be given as it was measured elsewhere. The
@@ -39,7 +39,7 @@ SHAPES: Final[Mapping[str, tuple[int, int, int]]] = {
 }
 """Layers, their width, and frames of left context with the sink: 6.7 s of 40 ms, else 10.4 s of 20 ms."""
 
-OVERHEAD: Final = 0.017
+OVERHEAD: Final = 0.009
 """CPU seconds per second of audio beside the encoder, with the beam search, over websockets, 20 ms packets."""
 
 FILL: Final = 0.53
