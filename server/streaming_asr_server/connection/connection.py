@@ -205,12 +205,13 @@ class Connection:
 
     async def _receive(self) -> str | bytes | None:
         """The next message that has to be waited for, or that could not be taken on the spot."""
-        loop, started = self._loop, self._session is not None
+        started = self._session is not None
         seconds = self._rules.idle_seconds if started else self._rules.start_seconds
-        self._heard_at = loop.time()
-        while (deadline := self._heard_at + seconds) > loop.time():
+        self._heard_at, waited_from = self._loop.time(), -1.0
+        while waited_from < self._heard_at:
+            waited_from = self._heard_at
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(waited_from + seconds):
                     return await self._transport.receive(self._taken)
         if started:
             raise ProtocolError("idle", f"neither audio nor keepalive came for {seconds:g} s")

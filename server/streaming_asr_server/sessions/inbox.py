@@ -85,12 +85,12 @@ class Inbox:
             self.bytes += len(item.data)
         else:
             self._others += 1
-        if self._ripe:
+        if self.ripe:
             self._arrived.set()
 
     async def get(self) -> Item:
         """The next item. Cancelling it takes nothing out."""
-        while not self._ripe:
+        while not self.ripe:
             self._arrived.clear()
             await self._arrived.wait()
         item = self._items.popleft()
@@ -102,7 +102,7 @@ class Inbox:
         return item
 
     @property
-    def _ripe(self) -> bool:
+    def ripe(self) -> bool:
         """Whether the next item is to be dealt with: it is more than a little audio that can wait."""
         return bool(self._items) and (self._others > 0 or self.bytes >= self.wanted_bytes or self.full)
 

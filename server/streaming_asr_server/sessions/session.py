@@ -91,8 +91,8 @@ class ServerSession:
 
     @property
     def queued_seconds(self) -> float:
-        """Audio that waits for the recognizer."""
-        return self._inbox.seconds
+        """Audio that waits for the recognizer; what is only gathered, since nothing can come of it yet, does not."""
+        return self._inbox.seconds if self._inbox.ripe else 0.0
 
     @property
     def queued_messages(self) -> int:
@@ -312,7 +312,7 @@ class ServerSession:
 
     def _items(self, channel: int, events: Sequence[Event]) -> list[SessionEvent]:
         """Every event with the audio that it settles; only what a final says of that is ever sent."""
-        queued = self.queued_seconds
+        queued = self._inbox.seconds
         finals = [event for event in events if isinstance(event, Final)]
         # Two finals in one answer are rare; one who has only the first may go on between their words.
         gaps = {this.utterance: (this.end + following.start) / 2 for this, following in pairwise(finals)}

@@ -79,6 +79,7 @@ async def test_packets_of_which_nothing_can_come_are_gathered(prompt: bool) -> N
             await session.take(PushAudio(packet))
             for _ in range(10):
                 await asyncio.sleep(0)
+            assert session.queued_seconds == 0, "what is gathered does not wait for the recognizer"
         await session.take(EndStream())
         await until(lambda: any(isinstance(outcome.cause, EndStream) for outcome in listener.outcomes))
     dealt_with = [outcome.messages for outcome in listener.outcomes if outcome.messages]
