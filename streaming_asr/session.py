@@ -295,12 +295,14 @@ class Session:
     def _push_block(self, samples: Samples) -> None:
         """Push samples up to the end of the detector's frame: gate and encoder alternate on that grid for any cut.
 
-        Frames of which only the last can decide something go in together, unless each is looked at for turns.
+        Frames of which only the last can decide something go in together; where turns are followed, that one alone, for
+        what it decides hangs on those before it.
         """
         size = self._block - self._ring.end % self._block
-        if self._turns is None and len(samples) > size:
+        if len(samples) > size:
             decisive = self._ring.end + self._least_decisive()
-            size = max(size, -(-decisive // self._block) * self._block - self._ring.end)
+            frames = -(-decisive // self._block) if self._turns is None else (decisive - 1) // self._block
+            size = max(size, frames * self._block - self._ring.end)
         if len(samples) > size:
             self._pending.appendleft(samples[size:])
             samples = samples[:size]
@@ -312,16 +314,17 @@ class Session:
             self._watch(self._turns)
 
     def _watch(self, turns: TurnWatch) -> None:
-        """After a frame of the gate: tell that the turn ends or goes on, and let the gate wait accordingly."""
+        """After frames of the gate: tell that the turn ends or goes on, and let the gate wait accordingly."""
         utterance = self._utterance
         if utterance is None or utterance.closing is not None or self._candidates:
             return
-        place = {"position": self._gate.position, "silence": self._gate.silence}
-        match turns.frame(utterance, size=self._block, **place):
-            case "ending":
-                self._reporter.turn_ending(utterance, place["position"] - place["silence"], turns.completeness or 0.0)
-            case "resumed":
-                self._reporter.turn_resumed(utterance, place["position"])
+        frames = self._gate.decided if self._gate.frame == self._block else ()
+        for position, silence in frames or ((self._gate.position, self._gate.silence),):
+            match turns.frame(utterance, size=self._block, position=position, silence=silence):
+                case "ending":
+                    self._reporter.turn_ending(utterance, position - silence, turns.completeness or 0.0)
+                case "resumed":
+                    self._reporter.turn_resumed(utterance, position)
         self._gate.set_hangover(round(turns.required_ms))
 
     def _watch_for(self, endpoint: EndpointOptions) -> TurnWatch | None:

@@ -138,9 +138,12 @@ class Gate:
     def __init__(self, options: GateOptions | None = None, detector: SpeechDetector | None = None) -> None:
         self.options: Final = options or GateOptions()
         self._detector: Final = (detector or detector_for(self.options)) if self.options.enabled else None
-        self._frame: Final = self._detector.frame_samples if self._detector else 1
+        self.frame: Final = self._detector.frame_samples if self._detector else 1
+        """Samples in a frame of the detector."""
+        self.decided: list[tuple[int, int]] = []
+        """Position and silence behind each frame that the last push decided."""
         self._judge: Final = judge_of(self._detector) if self._detector else lambda frames: []
-        frames = max(1, milliseconds_to_samples(self.options.window_ms) // self._frame)
+        frames = max(1, milliseconds_to_samples(self.options.window_ms) // self.frame)
         self._needed: Final = math.ceil(self.options.start_share * frames)
         self._hangover = milliseconds_to_samples(self.options.hangover_ms)
         self._pre_roll: Final = milliseconds_to_samples(self.options.pre_roll_ms)
@@ -173,9 +176,9 @@ class Gate:
         if self._detector is None:
             return sys.maxsize if self._open else 0
         if self._open:
-            decisive = max(self._frame, self._hangover - self._silence)
+            decisive = max(self.frame, self._hangover - self._silence)
         else:
-            decisive = (self._needed - sum(self._window)) * self._frame
+            decisive = (self._needed - sum(self._window)) * self.frame
         return decisive - len(self._pending)
 
     def push(self, samples: Samples) -> list[GateEvent]:
@@ -186,14 +189,15 @@ class Gate:
         """
         if self._finished:
             raise StreamClosedError("audio was pushed after finish(); open a new stream")
+        self.decided = []
         if self._detector is None:
             return self._let_through(len(samples))
         waiting = np.concatenate([self._pending, samples]) if len(self._pending) else samples
-        whole = len(waiting) - len(waiting) % self._frame
+        whole = len(waiting) - len(waiting) % self.frame
         self._pending = waiting[whole:].copy()
         if not whole:
             return []
-        frames = waiting[:whole].reshape(-1, self._frame)
+        frames = waiting[:whole].reshape(-1, self.frame)
         return [event for is_speech in self._judge(frames) for event in self._decide(is_speech)]
 
     def finish(self) -> list[GateEvent]:
@@ -219,8 +223,9 @@ class Gate:
         return events
 
     def _decide(self, is_speech: bool) -> list[GateEvent]:
-        self._position += self._frame
-        self._silence = 0 if is_speech else self._silence + self._frame
+        self._position += self.frame
+        self._silence = 0 if is_speech else self._silence + self.frame
+        self.decided.append((self._position, self._silence))
         if self._open:
             return [self._close()] if self._silence >= self._hangover else []
         self._window.append(is_speech)
@@ -230,7 +235,7 @@ class Gate:
         since_first = len(self._window) - self._window.index(True)
         self._open = True
         self._window.clear()
-        return Opened(max(self._last_closed, self._position - since_first * self._frame - self._pre_roll))
+        return Opened(max(self._last_closed, self._position - since_first * self.frame - self._pre_roll))
 
     def _close(self) -> Closed:
         self._open = False
