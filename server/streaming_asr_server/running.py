@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from streaming_asr_server.connection.transport import Offers
+from streaming_asr_server.offers import Offers
 from streaming_asr_server.ports import SharedPorts, check_tls, listen
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings

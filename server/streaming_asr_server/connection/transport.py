@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streaming_asr.errors import StreamingAsrError
+from streaming_asr_server.offers import Offer, Offers
 
 
 class TransportClosedError(StreamingAsrError):
     """The other end has gone; nothing can be sent any more."""
-
-
-Offer: TypeAlias = Callable[[str | bytes], bool]
-"""Takes a message on the spot, or leaves it to be received; must not raise."""
 
 
 class Transport(Protocol):
@@ -32,15 +29,6 @@ class Transport(Protocol):
 
     async def close(self, code: int, reason: str) -> None:
         """Close the connection, behind everything that was sent. Raises TransportClosedError."""
-
-
-class Offers:
-    """Where a server that offers messages on the spot finds who may take them; it is in the scope of a websocket."""
-
-    KEY: Final = "streaming_asr.offers"
-
-    def __init__(self) -> None:
-        self.offer: Offer | None = None
 
 
 class WebSocketTransport:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from streaming_asr_server.connection.connection import Connection, ConnectionRules
 from streaming_asr_server.connection.native import NativeCodec
-from streaming_asr_server.connection.transport import Offer, TransportClosedError
+from streaming_asr_server.connection.transport import TransportClosedError
+from streaming_asr_server.offers import Offer
 from streaming_asr_server.recognition.scripted import ScriptedRecognition
 from streaming_asr_server.sessions.messages import OpenSession
 from streaming_asr_server.sessions.registry import Opened, SessionRegistry

@@ -25,7 +25,8 @@ from streaming_asr_server.connection.serving import (
     serve_transport,
     serve_websocket,
 )
-from streaming_asr_server.connection.transport import Offer, Transport, WebSocketTransport
+from streaming_asr_server.connection.transport import Transport, WebSocketTransport
+from streaming_asr_server.offers import Offer
 from streaming_asr_server.protocols.twilio.codec import TwilioCodec
 from streaming_asr_server.protocols.twilio.messages import Call
 from streaming_asr_server.protocols.twilio.signature import HEADER, is_signed, spellings

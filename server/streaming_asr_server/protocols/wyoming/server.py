@@ -19,7 +19,8 @@ from streaming_asr_server.access.authentication import Principal
 from streaming_asr_server.adapter.adapter import ProtocolAdapter
 from streaming_asr_server.connection.connection import OpeningRefusedError
 from streaming_asr_server.connection.serving import connection_rules, serve_transport
-from streaming_asr_server.connection.transport import Offer, TransportClosedError
+from streaming_asr_server.connection.transport import TransportClosedError
+from streaming_asr_server.offers import Offer
 from streaming_asr_server.protocols.wyoming.codec import DONE, WyomingCodec
 from streaming_asr_server.protocols.wyoming.events import EventReader, Program, bare_language, encode
 from streaming_asr_server.service import Service
