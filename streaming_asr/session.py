@@ -318,8 +318,9 @@ class Session:
         utterance = self._utterance
         if utterance is None or utterance.closing is not None or self._candidates:
             return
-        frames = self._gate.decided if self._gate.frame == self._block else ()
-        for position, silence in frames or ((self._gate.position, self._gate.silence),):
+        every_frame = self._gate.frame == self._block
+        frames = self._gate.decided if every_frame else [(self._gate.position, self._gate.silence)]
+        for position, silence in frames:
             match turns.frame(utterance, size=self._block, position=position, silence=silence):
                 case "ending":
                     self._reporter.turn_ending(utterance, position - silence, turns.completeness or 0.0)

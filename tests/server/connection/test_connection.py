@@ -251,3 +251,22 @@ async def test_what_is_taken_on_the_spot_keeps_a_connection_alive() -> None:
         error = await run.error()
         assert error is not None
         assert error.code == "idle"
+
+
+class BrokenTransport(MemoryTransport):
+    """A socket that gives up by itself."""
+
+    tries = 0
+
+    async def receive(self, offer: Offer | None = None) -> str | bytes | None:
+        self.tries += 1
+        raise TimeoutError("the peer does not answer")
+
+
+async def test_a_socket_that_times_out_by_itself_is_not_asked_again_and_again() -> None:
+    async with running(transport=BrokenTransport(), start_seconds=60) as run:
+        error = await run.error()
+        assert error is not None
+        assert error.code == "start_timeout"
+        assert isinstance(run.transport, BrokenTransport)
+        assert run.transport.tries == 1
