@@ -86,6 +86,21 @@ def test_the_size_of_the_packets_does_not_matter(recognizer: Recognizer, recordi
         assert without_lag(recognize(recognizer, audio, packet)) == once
 
 
+def test_nothing_comes_of_fewer_samples_than_the_patience(recognizer: Recognizer, recording: Samples) -> None:
+    stream = recognizer.stream(sample_rate=16_000)
+    at, kept, steps = 0, 0, recognizer.engine.load.steps
+    while at < 6 * 16_000:
+        if fewer := max(0, stream.patience - 1):
+            before = recognizer.engine.load.steps
+            assert stream.push(recording[at : at + fewer]) == []
+            assert recognizer.engine.load.steps == before
+        stream.push(recording[at + fewer : at + fewer + 1])
+        at, kept = at + fewer + 1, kept + fewer
+    stream.finish()
+    assert recognizer.engine.load.steps > steps
+    assert kept > 0.9 * at
+
+
 def test_streams_side_by_side_give_what_each_gives_alone(recognizer: Recognizer, recording: Samples) -> None:
     cuts = [recording[start : start + 5 * 16_000] for start in range(0, 15 * 16_000, 2 * 16_000)]
     alone = [[final.text for final in finals(recognize(recognizer, cut, 1_600))] for cut in cuts]
