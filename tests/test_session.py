@@ -307,6 +307,7 @@ def test_audio_that_waits_changes_no_event_and_makes_none_late(text: str, size: 
     patient = told_by_push(audio, size, options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Session, "patience", 0)
+        patch.setattr(Session, "_least_decisive", lambda self: 0)  # and frame by frame
         assert patient == told_by_push(audio, size, options)
 
 
@@ -326,18 +327,19 @@ def test_nothing_comes_of_audio_within_the_patience() -> None:
     assert kept > 0.9 * len(audio)
 
 
-def test_rules_that_change_while_audio_waits_count_from_there() -> None:
-    def run(*, patient: bool) -> list[Event]:
-        with pytest.MonkeyPatch.context() as patch:
-            if not patient:
-                patch.setattr(Session, "patience", 0)
-            line = Line()
-            told = line.push(spoken("abc")) + line.push(silence(4)) + line.push(silence(4))
-            line.session.set_endpoint(EndpointOptions(trailing_silence_ms=100))
-            return [*told, *line.push(silence(1)), *line.push(silence(20))]
+@pytest.mark.parametrize("before", range(1, 14))
+def test_rules_that_change_while_audio_waits_count_from_there(before: int) -> None:
+    def run() -> list[list[Event]]:
+        line = Line()
+        told = [line.push(spoken("abc")), *(line.push(silence(1)) for _ in range(before))]
+        line.session.set_endpoint(EndpointOptions(trailing_silence_ms=100))
+        return [*told, *(line.push(silence(1)) for _ in range(40))]
 
-    assert texts(run(patient=True)) == ["abc"]
-    assert run(patient=True) == run(patient=False)
+    patient = run()
+    assert texts([event for events in patient for event in events]) == ["abc"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "patience", 0)
+        assert patient == run()
 
 
 @pytest.mark.parametrize(

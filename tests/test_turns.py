@@ -75,15 +75,22 @@ def kinds(events: Sequence[Event]) -> list[type]:
     return [kind for kind in shown if kind not in (SpeechStarted, SpeechEnded)]
 
 
-def test_audio_that_waits_changes_no_turn_and_makes_none_late(sense: TextModel) -> None:
-    slow = replace(ADAPTIVE, shortest_silence_ms=500)
-    audio = np.concatenate([spoken("abc"), silence(15), spoken("de abc"), silence(60), spoken("abc de"), silence(60)])
-    cuts = range(160, len(audio), 160)
-    patient = told(sense, audio, cuts, slow)
-    assert set(kinds(patient)) == {TurnEnding, TurnResumed, Final}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "patience", 0)
-        assert told(sense, audio, cuts, slow) == patient  # with its lag: the audio that had come when it was told
+@pytest.mark.parametrize("shortest_ms", [60, 500])
+@pytest.mark.parametrize("size", [160, 6_400])
+def test_audio_that_waits_changes_no_turn_and_makes_none_late(sense: TextModel, shortest_ms: int, size: int) -> None:
+    endpoint = replace(ADAPTIVE, shortest_silence_ms=shortest_ms)
+    shown: set[type] = set()
+    for before in range(13):  # chunks end at other places in the words
+        speech = [spoken("abc"), silence(15), spoken("de abc"), silence(60), spoken("abc de"), silence(60)]
+        audio = np.concatenate([silence(20), spoken("a" * before), *speech])
+        cuts = range(size, len(audio), size)
+        patient = told(sense, audio, cuts, endpoint)
+        shown |= set(kinds(patient))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Session, "patience", 0)
+            patch.setattr(Session, "_least_decisive", lambda self: 0)  # and frame by frame
+            assert told(sense, audio, cuts, endpoint) == patient  # with its lag: the audio that had come by then
+    assert shown >= ({TurnEnding, TurnResumed, Final} if shortest_ms == 500 else {Final})
 
 
 def test_a_complete_sentence_ends_after_a_shorter_silence(sense: TextModel) -> None:
