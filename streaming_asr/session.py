@@ -10,10 +10,9 @@ connection) is therefore one and the same thing: open at a position and feed fro
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from streaming_asr.stabilizer import Stabilizer
 from streaming_asr.text import Formatter
 from streaming_asr.turns import TurnWatch
 from streaming_asr.utterance import Utterance
+from streaming_asr.waiting import Waiting
 
 _RING_SLACK_MS: Final = 5_000
 """What the ring buffer holds beyond the longest utterance and the pre-roll."""
@@ -44,8 +44,6 @@ _PADDING: Final = milliseconds_to_samples(300)
 
 _SAID_TO_BE_OVER: Final = {"finalize": 1.0, "finish": 1.0}
 """Seconds of silence for which the caller's own word counts that an utterance is over."""
-
-_Command: TypeAlias = Literal["finalize", "finish"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +122,7 @@ class Session:
         slack = milliseconds_to_samples(options.hangover_ms + _RING_SLACK_MS) + options.gate.lookback_samples
         self._ring = RingBuffer(milliseconds_to_samples(longest_ms) + slack)
         self._clock_start = first_sample
-        self._pending: deque[Samples | _Command] = deque()
-        self._waiting = 0
-        self._patience = 0
+        self._waiting = Waiting()
         self._ended = 0
         self._utterance: Utterance | None = None
         self._reporter = Reporter(
@@ -145,19 +141,17 @@ class Session:
         """Take in audio at 16 kHz, shape (samples,), any length."""
         self._refuse_if_closed()
         self._reporter.received += len(samples)
-        self._waiting += len(samples)
-        if len(samples):
-            self._pending.append(samples)
+        self._waiting.push(samples)
 
     def finalize(self) -> None:
         """End the utterance with all audio pushed so far; the stream stays open."""
         self._refuse_if_closed()
-        self._command("finalize")
+        self._waiting.command("finalize")
 
     def finish(self) -> None:
         """End the stream; all that was pushed is still decoded."""
         self._refuse_if_closed()
-        self._command("finish")
+        self._waiting.command("finish")
         self._closed = True
 
     def set_endpoint(self, endpoint: EndpointOptions) -> None:
@@ -174,7 +168,7 @@ class Session:
 
         Until then audio only waits: neither a chunk nor an event can be due, and who brings it may keep it as well.
         """
-        return max(0, self._patience - self._waiting)
+        return self._waiting.patience
 
     @property
     def acknowledged(self) -> int:
@@ -208,7 +202,7 @@ class Session:
             if utterance is not None and utterance.closing is not None:
                 self._conclude(utterance, utterance.closing)
             elif not self._next():
-                self._waiting, self._patience = 0, self._least_decisive()
+                self._waiting.used_up(self._least_decisive())
                 return ()
 
     def take(self, chunks: Sequence[Chunk]) -> None:
@@ -237,7 +231,7 @@ class Session:
         What was committed stands. Raises OverwrittenError if its beginning is no longer in the ring buffer.
         """
         lost = self._utterance
-        self._patience = 0
+        self._waiting.hurry()
         if lost is None:
             return
         held = () if self._candidates else lost.stabilizer.committed
@@ -249,10 +243,6 @@ class Session:
         return self._reporter.events()
 
     # From samples to the encoder.
-
-    def _command(self, command: _Command) -> None:
-        self._pending.append(command)
-        self._patience = 0
 
     def _least_decisive(self) -> int:
         """Samples, at least, of which something can come, now that all input is used."""
@@ -268,29 +258,21 @@ class Session:
         """Use the audio that waits, of which nothing comes, before a rule changes by which it might."""
         while self.patience and self._next():
             pass
-        self._waiting = self._patience = 0
+        self._waiting.hurry()
 
     def _next(self) -> bool:
         """Use up one block of audio or one command; False when there is none."""
-        if not self._pending:
-            return False
-        match self._pending.popleft():
+        match self._waiting.next():
+            case None:
+                return False
             case np.ndarray() as samples:
-                self._push_block(self._joined(samples))
+                self._push_block(samples)
             case "finalize":
                 self._close("finalize")
             case "finish":
                 self._gate_events(self._gate.finish(), closed_by="finish")
                 self._close("finish")
         return True
-
-    def _joined(self, samples: Samples) -> Samples:
-        """Samples with those that wait right behind them."""
-        pieces = [samples]
-        while self._pending and isinstance(following := self._pending[0], np.ndarray):
-            pieces.append(following)
-            self._pending.popleft()
-        return samples if len(pieces) == 1 else np.concatenate(pieces)
 
     def _push_block(self, samples: Samples) -> None:
         """Push samples up to the end of the detector's frame: gate and encoder alternate on that grid for any cut.
@@ -304,7 +286,7 @@ class Session:
             frames = -(-decisive // self._block) if self._turns is None else (decisive - 1) // self._block
             size = max(size, frames * self._block - self._ring.end)
         if len(samples) > size:
-            self._pending.appendleft(samples[size:])
+            self._waiting.put_back(samples[size:])
             samples = samples[:size]
         self._ring.append(samples)
         events = self._gate.push(samples)
