@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from streaming_asr.decoding.alphabet import Alphabet
+from streaming_asr.decoding.letters import Integers, LetterTree
 from streaming_asr.decoding.phrases import Phrases
 from streaming_asr.errors import OptionError
 from streaming_asr.scripts import stands_alone
 
 DEFAULT_WEIGHT: Final = 10.0
 """What one occurrence of a hotword adds to a beam's score, in natural logarithms, if nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HotwordTree:
+    """The beginnings of hotwords, label by label, for a compiled loop.
+
+    Attributes:
+        nodes: as `LetterTree.nodes`.
+        scores: (2, nodes), what an unfinished word earns with these letters, and what a whole one does.
+        whole: (nodes,), whether the letters are a hotword.
+    """
+
+    nodes: Integers
+    scores: npt.NDArray[np.float64]
+    whole: npt.NDArray[np.bool_]
 
 
 class Hotwords:
@@ -32,7 +52,7 @@ class Hotwords:
         uniform: the weight that all words share, or None.
     """
 
-    __slots__ = ("_prefixes", "phrases", "taken", "uniform", "unspellable", "weights")
+    __slots__ = ("_prefixes", "_tree", "phrases", "taken", "uniform", "unspellable", "weights")
 
     def __init__(self, hotwords: Mapping[str, float] | Iterable[str] | None, alphabet: Alphabet | None) -> None:
         asked = _as_weights(hotwords)
@@ -54,6 +74,7 @@ class Hotwords:
         self.weights: Final[Mapping[str, float]] = weights
         self.uniform: Final = next(iter(weights.values())) if len(set(weights.values())) == 1 else None
         self._prefixes: Final = _prefixes(weights)
+        self._tree: tuple[Sequence[str], HotwordTree] | None = None
 
     @classmethod
     def of(cls, hotwords: Hotwords | Mapping[str, float] | Iterable[str] | None, alphabet: Alphabet) -> Hotwords:
@@ -67,6 +88,16 @@ class Hotwords:
         """What the letters of an unfinished word earn; None where no hotword begins with them."""
         found = self._prefixes.get(part)
         return None if found is None else found[0] * len(part) / found[1]
+
+    def tree(self, labels: Sequence[str]) -> HotwordTree:
+        """The single words as a tree of labels, none of which begins with another one."""
+        if self._tree is None or self._tree[0] is not labels:
+            letters = LetterTree(labels, self.weights)
+            partial = [self.partial(text) or 0.0 for text in letters.texts]
+            earned = [self.weights.get(text, 0.0) for text in letters.texts]
+            whole = np.array([text in self.weights for text in letters.texts])
+            self._tree = labels, HotwordTree(letters.nodes, np.array([partial, earned]), whole)
+        return self._tree[1]
 
 
 def _as_weights(hotwords: Mapping[str, float] | Iterable[str] | None) -> dict[str, float]:

@@ -107,7 +107,7 @@ class WordHistoryTree:
         """Whether nothing but the acoustic score counts."""
         self.adds_in_turn: Final = language_model is None
         """Whether the scores of words and of letters are added one after the other, as pyctcdecode does."""
-        self.limits: Final = _limits(language_model, hotwords)
+        self.limits: Final = None if hotwords else limits_of(language_model)
         """The most that scores beside the acoustic one can still become; None if that is not known."""
         self.part_scores: Final[Mapping[str, float]] = _PartScores(language_model, hotwords)
         """The scores of the letters of unfinished words."""
@@ -244,9 +244,8 @@ class _PartScores(dict[str, float]):
         return score
 
 
-def _limits(language_model: LanguageModel | None, hotwords: Hotwords) -> WordLimits | None:
-    if hotwords:
-        return None
+def limits_of(language_model: LanguageModel | None) -> WordLimits | None:
+    """The most that a language model can give; None if that is not known."""
     return WordLimits() if language_model is None else getattr(language_model, "limits", None)
 
 

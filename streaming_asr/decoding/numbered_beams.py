@@ -1,0 +1,527 @@
+"""Beams as numbers, for the loop that numba compiles where it is installed (the extra `speed`): the same beams as
+`ListedBeams`, bit for bit.
+
+The loop scores letters and words itself as far as a vocabulary, our own n-grams and hotwords tell what they score;
+other words it asks for, all of a frame at once. Numbers become texts only where somebody reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import cache
+from types import ModuleType
+from typing import Any, Final, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from streaming_asr.decoding import rows
+from streaming_asr.decoding.alphabet import Alphabet
+from streaming_asr.decoding.frames import FrameScan
+from streaming_asr.decoding.hotwords import Hotwords
+from streaming_asr.decoding.language_model import LanguageModel, NgramLanguageModel, WordLimits
+from streaming_asr.decoding.letters import Integers, Letters, tokens_of
+from streaming_asr.decoding.listed_beams import ListedBeams, log_sum
+from streaming_asr.decoding.ngrams import Ngrams
+from streaming_asr.decoding.search import Beam, BeamWord, text_of
+from streaming_asr.decoding.word_histories import Hypothesis, WordFrames, WordHistory, limits_of, words_of
+
+Reals: TypeAlias = npt.NDArray[np.float64]
+
+_PLACES: Final = 1024
+"""Words and parts of words that there is room for at first."""
+
+_MOST_WORDS: Final = 1024
+_MOST_PARTS: Final = 8192
+"""Complete and unfinished words that are kept; when there are more, all that no beam needs are forgotten."""
+
+
+def compiles(alphabet: Alphabet) -> bool:
+    """Whether the compiled loop can search with an alphabet: one of letters, whose texts can be read in one way."""
+    letters = [label for label in alphabet.labels if label not in ("", " ")]
+    one_way = not any(one != other and other.startswith(one) for one in letters for other in letters)
+    unique = len(set(alphabet.labels)) == len(alphabet.labels)
+    return one_way and unique and not alphabet.is_bpe and not alphabet.by_character
+
+
+@cache
+def compiled_core() -> ModuleType | None:
+    """The package of the compiled loop; None without numba."""
+    try:
+        from streaming_asr.decoding import compiled
+    except ImportError:
+        return None
+    return compiled
+
+
+class _Store:
+    """All that a search and its forks have read, in rows that the compiled loop lets grow.
+
+    What is in a row never changes, so forks share it; each goes on behind what the others have added.
+    """
+
+    def __init__(self, core: Any, labels: Sequence[str], state_rows: int, places: int = _PLACES) -> None:
+        self._core: Final = core
+        self._labels: Final = labels
+        self._state_rows: Final = state_rows
+        self.parts: Integers = np.zeros((rows.PART_ROWS, places), np.int32)
+        self.part_scores: Reals = np.zeros(places)
+        self.histories: Integers = np.zeros((rows.STATE + state_rows, places), np.int32)
+        self.history_scores: Reals = np.zeros((rows.SCORE_ROWS, places))
+        self.spoken: Integers = np.zeros((rows.SPOKEN_ROWS, places), np.int32)
+        self.counts: Integers = np.zeros(rows.SPOKENS + 1, np.int32)
+        self.states: Final[dict[int, Any]] = {}
+        """The language model's states, where they are not rows."""
+        self._texts: Final[dict[int, str]] = {0: ""}
+        self._told: Final[dict[int, tuple[BeamWord, int]]] = {}
+        self._most_words, self._most_parts = _MOST_WORDS, _MOST_PARTS
+
+    def text(self, part: int) -> str:
+        """The letters of an unfinished word."""
+        text = self._texts.get(part)
+        if text is None:
+            parent, token = int(self.parts[rows.PARENT, part]), int(self.parts[rows.TOKEN, part])
+            text = self._texts[part] = self.text(parent) + self._labels[token]
+        return text
+
+    def told(self, spoken: int) -> tuple[BeamWord, int]:
+        """A complete word with its frames, and the number of the one before it."""
+        found = self._told.get(spoken)
+        if found is None:
+            earlier, part, start, end = self.spoken[:, spoken].tolist()
+            found = self._told[spoken] = BeamWord(self.text(part), start, end), earlier
+        return found
+
+    def make_room(self, more: int) -> None:
+        """Room for so many more of everything."""
+        while self.counts.max() + more > len(self.part_scores):
+            self.parts, self.part_scores = np.tile(self.parts, 2), np.tile(self.part_scores, 2)
+            self.histories, self.history_scores = np.tile(self.histories, 2), np.tile(self.history_scores, 2)
+            self.spoken = np.tile(self.spoken, 2)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much was read that what no beam needs is to be forgotten."""
+        words = max(self.counts[rows.HISTORIES], self.counts[rows.SPOKENS])
+        return bool(words >= self._most_words or self.counts[rows.PARTS] >= self._most_parts)
+
+    def sifted(self, scores: Reals, states: Integers) -> tuple[_Store, Integers]:
+        """A store of what beams need of this one, and their states in it."""
+        core = self._core
+        known = self.known(scores, states)
+        parts, histories, spoken = core.needed(known)
+        kept = _Store(core, self._labels, self._state_rows, len(self.part_scores))
+        states = states.copy()
+        core.keep(known, parts, histories, spoken, into := kept.known(scores, states))
+        kept.take(into)
+        for number, state in self.states.items():
+            if histories[number] != rows.MISSING:
+                kept.states[int(histories[number])] = state
+        # Beams may disagree for long; doubling keeps the cost in proportion to what was made in between.
+        kept._most_words = max(2 * int(max(kept.counts[rows.HISTORIES], kept.counts[rows.SPOKENS])), _MOST_WORDS)
+        kept._most_parts = max(2 * int(kept.counts[rows.PARTS]), _MOST_PARTS)
+        return kept, states
+
+    def known(self, scores: Reals, states: Integers, live: int | None = None, requests: int = 0) -> Any:
+        """The beams and what they have read, as the compiled functions take it; of beams, all or `live`."""
+        counts = self.counts.copy()
+        counts[rows.BEAMS] = scores.shape[1] if live is None else live
+        return rows.Known(
+            scores,
+            states,
+            self.parts,
+            self.part_scores,
+            self.histories,
+            self.history_scores,
+            self.spoken,
+            np.empty((requests, 3), np.int32),
+            counts,
+        )
+
+    def take(self, known: Any) -> None:
+        """Note what was added."""
+        self.counts[rows.PARTS :] = known.counts[rows.PARTS :]
+
+
+class NumberedBeams:
+    """The live beams of one search, with the language model and hotwords of its tree.
+
+    The arrays of beams are replaced, never changed in place, so that a shallow copy is a fork.
+    """
+
+    def __init__(self, listed: ListedBeams, core: Any, language_model: LanguageModel | None) -> None:
+        self._core: Final = core
+        self._listed: Final = listed
+        self._language_model: Final = language_model
+        labels, tree = listed.alphabet.labels, listed.tree
+        own = language_model if type(language_model) is NgramLanguageModel and language_model.limits else None
+        ngrams = None if own is None else _scoring(own, listed.alphabet)
+        limits = limits_of(language_model)
+        unscored = rows.ZERO if language_model is None else rows.ASKED
+        self._rules: Final = rows.Rules(
+            np.array(listed.alphabet.opens),
+            listed.alphabet.blank,
+            listed.width,
+            listed.prune,
+            limits is not None,
+            *((limits or WordLimits()).known, (limits or WordLimits()).unknown),
+            tree.adds_in_turn,
+            unscored if own is None else rows.KNOWN,
+            unscored if ngrams is None else rows.KNOWN,
+        )
+        self._vocabulary: Final = _vocabulary(labels, own)
+        self._levels: Final = rows.Levels(*(_NO_LEVELS if ngrams is None else ngrams.flat))
+        self._hotwords: Final = _hot(labels, tree.hotwords, tree.root.earlier_hotword_score)
+        self._store = _Store(core, labels, 0 if ngrams is None else ngrams.order)
+        self.frames = listed.frames
+        self._place(listed.beams, listed.totals)
+
+    @property
+    def live(self) -> int:
+        """How many beams there are."""
+        return self._scores.shape[1]
+
+    @property
+    def histories(self) -> int:
+        """How many sequences of words are kept."""
+        return int(self._store.counts[rows.HISTORIES])
+
+    @property
+    def state(self) -> Any:
+        """The language model's context behind the best beam's complete words."""
+        return self._state(int(self._states[rows.HISTORY, 0]))
+
+    def push(self, scan: FrameScan) -> None:
+        """Read frames."""
+        if not scan.best:
+            return
+        core, store, alphabet = self._core, self._store, self._listed.alphabet
+        *candidates, widest = _candidates(scan, alphabet.blank)
+        frames = rows.Frames(*candidates, self.frames)
+        live, places = self.live, max(self._listed.width, self.live)
+        most = places * widest
+        scores, states = np.empty((2, places)), np.empty((rows.BEAM_ROWS, places), np.int32)
+        scores[:, :live], states[:, :live] = self._scores, self._states
+        index = 0
+        while index < len(scan.best):
+            store.make_room(most)
+            known = store.known(scores, states, live, most)
+            index = core.advance(index, frames, self._rules, self._vocabulary, self._levels, self._hotwords, known)
+            self._answer(known)
+            store.take(known)
+            live = int(known.counts[rows.BEAMS])
+        self._scores, self._states = scores[:, :live].copy(), states[:, :live].copy()
+        self.frames += len(scan.best)
+        if store.is_crowded:
+            self._store, self._states = store.sifted(self._scores, self._states)
+
+    def fork(self) -> Self:
+        """A copy that goes its own way from here."""
+        return copy(self)
+
+    def listed(self) -> ListedBeams:
+        """The beams as lists."""
+        listed, store = self._listed, self._store
+        histories: dict[int, WordHistory] = {0: listed.tree.root}
+        chains: dict[int, WordFrames] = {rows.MISSING: None}
+        beams: list[Hypothesis] = []
+        for logit, number, part, last, spoken, start, end in zip(
+            self._scores[0].tolist(), *self._states.tolist(), strict=True
+        ):
+            for made in _unmade(number, store.histories[rows.BEFORE], histories):
+                before, word = store.histories[[rows.BEFORE, rows.WORD], made].tolist()
+                histories[made] = listed.tree.completed((histories[before], store.text(word)))
+            for made in _unmade(spoken, store.spoken[rows.EARLIER], chains):
+                word, earlier = store.told(made)
+                chains[made] = (chains[earlier], word.start_frame, word.end_frame)
+            prefix = histories[number], store.text(part)
+            beams.append((logit, prefix, last, chains[spoken], start, end))
+        totals = self._scores[1].tolist()
+        return ListedBeams(
+            listed.alphabet, listed.width, listed.prune, listed.tree, frames=self.frames, beams=beams, totals=totals
+        )
+
+    def readings(self, limit: int, skip: int) -> list[Beam]:
+        """The beams as they are told: those that differ only in blanks and delimiters are one."""
+        known = self._store.known(self._scores, self._states)
+        keys, _ = self._core.endings(known, self._hotwords)
+        order, scores = self._core.readings(known, keys)
+        return [self._told(beam, *scores[:, beam].tolist(), skip) for beam in order[:limit].tolist()]
+
+    def agreed(self, skip: int) -> tuple[BeamWord, ...]:
+        """The complete words that all beams share, with the best beam's frames, without the first `skip`."""
+        shared = self._core.shared(self._store.known(self._scores, self._states))
+        deep = int(self._store.histories[rows.DEEP, shared])
+        return tuple(self._words(0, skip)[: max(0, deep - skip)])
+
+    def hold(self, words: Sequence[str]) -> bool:
+        """Drop every beam that does not begin with these words; False, and nothing is dropped, where none does."""
+        stems = self._core.beginnings(self._store.known(self._scores, self._states), len(words)).tolist()
+        examples = {stem: beam for beam, stem in enumerate(stems) if stem != rows.MISSING}
+        fitting = {
+            stem
+            for stem, beam in examples.items()
+            if [word.text for word in self._words(beam, 0)[: len(words)]] == list(words)
+        }
+        kept = [beam for beam, stem in enumerate(stems) if stem in fitting]
+        if kept:
+            self._scores, self._states = self._scores[:, kept].copy(), self._states[:, kept].copy()
+        return bool(kept)
+
+    def finish(self, limit: int | None) -> tuple[list[Beam], Any]:
+        """The final readings, best first, and the language model's context behind the best one's words."""
+        keys, earned = self._core.endings(self._store.known(self._scores, self._states), self._hotwords)
+        ended: dict[tuple[int, int], tuple[float, int]] = {}
+        for beam, (logit, key) in enumerate(
+            zip(self._scores[0].tolist(), zip(*keys.tolist(), strict=True), strict=True)
+        ):
+            # As in pyctcdecode, the last one gives the frames.
+            ended[key] = (log_sum(ended[key][0], logit) if key in ended else logit, beam)
+        totals = {beam: logit + self._ending_score(beam, float(earned[beam])) for logit, beam in ended.values()}
+        best = sorted(ended.values(), key=lambda entry: totals[entry[1]], reverse=True)[: self._listed.width]
+        floor = totals[best[0][1]] + self._listed.prune
+        told = [
+            replace(self._told(beam, logit, totals[beam], 0), unfinished=False, language_model_state=self._behind(beam))
+            for logit, beam in best[:limit]
+            if totals[beam] >= floor
+        ]
+        _, beam = best[0]
+        return told, self._behind(beam) if self._states[rows.PART, beam] else self._state(self._states[0, beam])
+
+    def _ending_score(self, beam: int, earned: float) -> float:
+        """What language model and hotwords give to a beam that ends here."""
+        if self._language_model is None:
+            return earned
+        history, part = self._states[:2, beam].tolist()
+        last = self._language_model.score_last(self._state(history), self._store.text(part))
+        return (float(self._store.history_scores[rows.LANGUAGE, history]) + last) + earned
+
+    def _behind(self, beam: int) -> Any:
+        """The language model's context behind a beam that ends here; as in pyctcdecode, behind a delimiter too, where
+        it is that behind an unknown word.
+        """
+        if self._language_model is None:
+            return None
+        history, part = self._states[:2, beam].tolist()
+        return self._language_model.score(self._state(history), self._store.text(part))[1]
+
+    def _words(self, beam: int, skip: int) -> list[BeamWord]:
+        """The complete words of a beam behind its first `skip`."""
+        store = self._store
+        deep = int(store.histories[rows.DEEP, self._states[rows.HISTORY, beam]])
+        spoken = int(self._states[rows.SPOKEN, beam])
+        words = []
+        for _ in range(deep - skip):
+            word, spoken = store.told(spoken)
+            words.append(word)
+        return words[::-1]
+
+    def _told(self, beam: int, logit_score: float, score: float, skip: int) -> Beam:
+        """A beam as it is told, without its first `skip` words."""
+        store = self._store
+        history, part, _, _, start, end = self._states[:, beam].tolist()
+        words = self._words(beam, skip)
+        if part and store.histories[rows.DEEP, history] >= skip:
+            words.append(BeamWord(store.text(part), start, end))
+        return Beam(text_of(words), tuple(words), score, logit_score, unfinished=bool(part))
+
+    def _answer(self, known: Any) -> None:
+        """Make what the loop asks for."""
+        core, store, opens = self._core, self._store, self._listed.alphabet.opens
+        if not known.counts[rows.REQUESTS]:
+            return
+        asked = list(dict.fromkeys(map(tuple, known.requests[: known.counts[rows.REQUESTS]].tolist())))
+        words = [request for request in asked if opens[request[2]]]
+        if words:
+            assert self._language_model is not None, "without a language model no words are asked for"
+            scores, states = zip(
+                *(self._language_model.score(self._state(history), store.text(part)) for history, part, _ in words),
+                strict=True,
+            )
+            state_rows = np.zeros((len(words), store.histories.shape[0] - rows.STATE + 1), np.int32)
+            if self._rules.words == rows.KNOWN:
+                for row, state in zip(state_rows, states, strict=True):
+                    row[: len(state) + 1] = len(state), *state
+            made = core.complete(
+                known, self._hotwords, np.array(words, np.int32), np.array(scores, np.float64), state_rows
+            )
+            if self._rules.words != rows.KNOWN:
+                store.states.update(zip(made.tolist(), states, strict=True))
+        letters = list(dict.fromkeys((part, token) for _, part, token in asked if not opens[token]))
+        if letters:
+            self._lengthen(known, letters)
+
+    def _lengthen(self, known: Any, letters: Sequence[tuple[int, int]]) -> list[int]:
+        """The letters of nodes and tokens."""
+        labels, score = self._listed.alphabet.labels, self._listed.tree.part_scores
+        scores = np.array([score[self._store.text(part) + labels[token]] for part, token in letters])
+        made = self._core.lengthen(known, self._vocabulary, self._hotwords, np.array(letters, np.int32), scores)
+        numbers: list[int] = made.tolist()
+        return numbers
+
+    def _state(self, history: int) -> Any:
+        """The language model's context behind words."""
+        store = self._store
+        if self._rules.words != rows.KNOWN:
+            return store.states.get(history)
+        state = store.histories[rows.ROWS :, history].tolist()
+        return tuple(state[1 : 1 + state[0]])
+
+    # From lists to numbers.
+
+    def _place(self, beams: Sequence[Hypothesis], totals: Sequence[float]) -> None:
+        """Let these be the beams; the words of the tree's root are number 0."""
+        store, tree = self._store, self._listed.tree
+        store.parts[[rows.FIRST, rows.WHOLE], 0] = rows.MISSING
+        store.parts[rows.HOT, 0] = 0 if tree.hotwords.weights else rows.MISSING
+        store.parts[rows.HIGH, 0] = len(self._vocabulary.begins) - 1
+        store.counts[rows.PARTS] = 1
+        parts = {"": 0}
+        histories: dict[WordHistory | None, int] = {}
+        chains: dict[int, int] = {id(None): rows.MISSING}
+        self._describe(histories, tree.root, rows.MISSING, 0)
+        placed = []
+        for _, (history, part), last, frames, start, end in beams:
+            for node in _path(history, histories):
+                self._describe(histories, node, histories[node.parent], self._spell(parts, node.word))
+            chain = self._chain(chains, frames, [self._spell(parts, word) for word in words_of(history, 0)])
+            placed.append((histories[history], self._spell(parts, part), last, chain, start, end))
+        self._scores: Reals = np.array([[beam[0] for beam in beams], totals])
+        self._states: Integers = np.array(placed, np.int32).T.copy()
+
+    def _describe(self, histories: dict[WordHistory | None, int], history: WordHistory, before: int, word: int) -> None:
+        """Give complete words the next number."""
+        store = self._store
+        store.make_room(1)
+        number = histories[history] = int(store.counts[rows.HISTORIES])
+        store.counts[rows.HISTORIES] += 1
+        column = store.histories[:, number]
+        column[[rows.BEFORE, rows.WORD]] = before, word
+        column[[rows.DEEP, rows.COUNT]] = history.depth, history.hotword_count
+        if number:
+            column[rows.ALIKE], store.parts[rows.WHOLE, word] = store.parts[rows.WHOLE, word], number
+        if self._rules.words == rows.KNOWN:
+            column[rows.ROWS : rows.STATE + len(history.state)] = len(history.state), *history.state
+        elif self._language_model is not None:
+            store.states[number] = history.state
+        scores = store.history_scores[:, number]
+        scores[rows.BONUS], scores[rows.LANGUAGE] = history.extra_score, history.language_score
+        scores[rows.HOTWORDS] = history.hotword_score
+
+    def _spell(self, parts: dict[str, int], text: str) -> int:
+        """The number of the letters of a word."""
+        labels, spelled = self._listed.alphabet.labels, ""
+        for token in tokens_of(text, labels) if text not in parts else ():
+            longer = spelled + labels[token]
+            if longer not in parts:
+                self._store.make_room(1)
+                known = self._store.known(np.empty((2, 0)), np.empty((rows.BEAM_ROWS, 0), np.int32))
+                [parts[longer]] = self._lengthen(known, [(parts[spelled], token)])
+                self._store.take(known)
+            spelled = longer
+        return parts[text]
+
+    def _chain(self, chains: dict[int, int], frames: WordFrames, words: Sequence[int]) -> int:
+        """The number of the last one of words and when they were spoken."""
+        store = self._store
+        path = []
+        while id(frames) not in chains and frames is not None:
+            path.append(frames)
+            frames = frames[0]
+        number = chains[id(frames)]
+        for spoken, word in zip(reversed(path), words[len(words) - len(path) :], strict=True):
+            store.make_room(1)
+            earlier, number = number, int(store.counts[rows.SPOKENS])
+            store.counts[rows.SPOKENS] += 1
+            store.spoken[[rows.EARLIER, rows.LATEST, rows.BEGUN, rows.ENDED], number] = earlier, word, *spoken[1:]
+            chains[id(spoken)] = number
+        return number
+
+
+def _path(history: WordHistory, known: Container[WordHistory]) -> list[WordHistory]:
+    """A history and those before it, the first one first, as far as they are not known."""
+    path = []
+    node: WordHistory | None = history
+    while node is not None and node not in known:
+        path.append(node)
+        node = node.parent
+    return path[::-1]
+
+
+def _unmade(number: int, before: Integers, made: Container[int]) -> list[int]:
+    """A number and those before it, the first one first, as far as nothing was made of them."""
+    path = []
+    while number not in made:
+        path.append(number)
+        number = int(before[number])
+    return path[::-1]
+
+
+_NO_LEVELS: Final = (
+    np.zeros(0, np.uint32),
+    np.zeros(0, np.float32),
+    np.zeros(0, np.float32),
+    np.zeros(0, np.uint32),
+    np.zeros(1, np.int64),
+    np.zeros(0, np.int64),
+)
+
+
+def _vocabulary(labels: Sequence[str], language_model: NgramLanguageModel | None) -> Any:
+    """What the loop knows of words: all of a language model's, or none."""
+    lengths = np.array(list(map(len, labels)), np.int32)
+    odd = (lengths > 1).astype(np.int32)
+    if language_model is None:
+        words, spelled, numbers = Letters.of([]), Letters.of(labels), np.zeros(0, np.int32)
+        return rows.Vocabulary(
+            words.points, words.begins, spelled.points, spelled.begins, lengths, odd, numbers, 0, 0.0, 0.0, 0.0
+        )
+    options, spelled = language_model.options, Letters.of(list(map(language_model.cased, labels)))
+    words, numbers = language_model.letters
+    others = language_model.ngrams.unknown if isinstance(language_model.ngrams, Ngrams) else rows.MISSING
+    return rows.Vocabulary(
+        words.points,
+        words.begins,
+        spelled.points,
+        spelled.begins,
+        lengths,
+        odd,
+        numbers,
+        others,
+        options.unk_score_offset,
+        options.alpha,
+        options.beta,
+    )
+
+
+def _scoring(language_model: NgramLanguageModel, alphabet: Alphabet) -> Ngrams | None:
+    """What the loop can score words with itself: where the vocabulary tells them all."""
+    ngrams = language_model.ngrams
+    marks = any(letter in alphabet.labels for letter in "<>")
+    return ngrams if isinstance(ngrams, Ngrams) and language_model.knows_all and not marks else None
+
+
+def _hot(labels: Sequence[str], hotwords: Hotwords, earlier: float) -> Any:
+    """What the loop knows of hotwords, behind what earlier ones have earned."""
+    tree = hotwords.tree(labels)
+    uniform = hotwords.uniform is not None
+    return rows.Hotwords(tree.nodes, tree.scores, tree.whole, uniform, hotwords.uniform or 0.0, earlier)
+
+
+def _candidates(scan: FrameScan, blank: int) -> tuple[Any, ...]:
+    """The candidates of all frames in a row: where each frame begins, tokens, scores, and the most of one frame."""
+    offsets, tokens, scores, widest = [0], list[int](), list[float](), 1
+    busy = {index: (tokens, scores) for index, tokens, scores in scan.busy}
+    for index, best in enumerate(scan.best):
+        of_frame = busy.get(index)
+        if of_frame is None:
+            tokens.append(blank)
+            scores.append(best)
+        else:
+            tokens += of_frame[0]
+            scores += of_frame[1]
+            widest = max(widest, len(of_frame[0]))
+        offsets.append(len(tokens))
+    return np.array(offsets, np.int32), np.array(tokens, np.int32), np.array(scores), widest
