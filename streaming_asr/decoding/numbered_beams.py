@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any, Final, Self, TypeAlias
 
@@ -25,19 +25,14 @@ from streaming_asr.decoding.language_model import LanguageModel, NgramLanguageMo
 from streaming_asr.decoding.letters import Integers, Letters, tokens_of
 from streaming_asr.decoding.listed_beams import ListedBeams, log_sum
 from streaming_asr.decoding.ngrams import Ngrams
+from streaming_asr.decoding.numbered_words import NumberedWords
 from streaming_asr.decoding.search import Beam, BeamWord, text_of
 from streaming_asr.decoding.word_histories import Hypothesis, WordFrames, WordHistory, limits_of, words_of
 
 Reals: TypeAlias = npt.NDArray[np.float64]
 
-_PLACES: Final = 1024
-"""Words and parts of words that there is room for at first."""
 
-_MOST_WORDS: Final = 1024
-_MOST_PARTS: Final = 8192
-"""Complete and unfinished words that are kept; when there are more, all that no beam needs are forgotten."""
-
-
+@lru_cache
 def compiles(alphabet: Alphabet) -> bool:
     """Whether the compiled loop can search with an alphabet: one of letters, whose texts can be read in one way."""
     letters = [label for label in alphabet.labels if label not in ("", " ")]
@@ -56,100 +51,14 @@ def compiled_core() -> ModuleType | None:
     return compiled
 
 
-class _Store:
-    """All that a search and its forks have read, in rows that the compiled loop lets grow.
-
-    What is in a row never changes, so forks share it; each goes on behind what the others have added.
-    """
-
-    def __init__(self, core: Any, labels: Sequence[str], state_rows: int, places: int = _PLACES) -> None:
-        self._core: Final = core
-        self._labels: Final = labels
-        self._state_rows: Final = state_rows
-        self.parts: Integers = np.zeros((rows.PART_ROWS, places), np.int32)
-        self.part_scores: Reals = np.zeros(places)
-        self.histories: Integers = np.zeros((rows.STATE + state_rows, places), np.int32)
-        self.history_scores: Reals = np.zeros((rows.SCORE_ROWS, places))
-        self.spoken: Integers = np.zeros((rows.SPOKEN_ROWS, places), np.int32)
-        self.counts: Integers = np.zeros(rows.SPOKENS + 1, np.int32)
-        self.states: Final[dict[int, Any]] = {}
-        """The language model's states, where they are not rows."""
-        self._texts: Final[dict[int, str]] = {0: ""}
-        self._told: Final[dict[int, tuple[BeamWord, int]]] = {}
-        self._most_words, self._most_parts = _MOST_WORDS, _MOST_PARTS
-
-    def text(self, part: int) -> str:
-        """The letters of an unfinished word."""
-        text = self._texts.get(part)
-        if text is None:
-            parent, token = int(self.parts[rows.PARENT, part]), int(self.parts[rows.TOKEN, part])
-            text = self._texts[part] = self.text(parent) + self._labels[token]
-        return text
-
-    def told(self, spoken: int) -> tuple[BeamWord, int]:
-        """A complete word with its frames, and the number of the one before it."""
-        found = self._told.get(spoken)
-        if found is None:
-            earlier, part, start, end = self.spoken[:, spoken].tolist()
-            found = self._told[spoken] = BeamWord(self.text(part), start, end), earlier
-        return found
-
-    def make_room(self, more: int) -> None:
-        """Room for so many more of everything."""
-        while self.counts.max() + more > len(self.part_scores):
-            self.parts, self.part_scores = np.tile(self.parts, 2), np.tile(self.part_scores, 2)
-            self.histories, self.history_scores = np.tile(self.histories, 2), np.tile(self.history_scores, 2)
-            self.spoken = np.tile(self.spoken, 2)
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether so much was read that what no beam needs is to be forgotten."""
-        words = max(self.counts[rows.HISTORIES], self.counts[rows.SPOKENS])
-        return bool(words >= self._most_words or self.counts[rows.PARTS] >= self._most_parts)
-
-    def sifted(self, scores: Reals, states: Integers) -> tuple[_Store, Integers]:
-        """A store of what beams need of this one, and their states in it."""
-        core = self._core
-        known = self.known(scores, states)
-        parts, histories, spoken = core.needed(known)
-        kept = _Store(core, self._labels, self._state_rows, len(self.part_scores))
-        states = states.copy()
-        core.keep(known, parts, histories, spoken, into := kept.known(scores, states))
-        kept.take(into)
-        for number, state in self.states.items():
-            if histories[number] != rows.MISSING:
-                kept.states[int(histories[number])] = state
-        # Beams may disagree for long; doubling keeps the cost in proportion to what was made in between.
-        kept._most_words = max(2 * int(max(kept.counts[rows.HISTORIES], kept.counts[rows.SPOKENS])), _MOST_WORDS)
-        kept._most_parts = max(2 * int(kept.counts[rows.PARTS]), _MOST_PARTS)
-        return kept, states
-
-    def known(self, scores: Reals, states: Integers, live: int | None = None, requests: int = 0) -> Any:
-        """The beams and what they have read, as the compiled functions take it; of beams, all or `live`."""
-        counts = self.counts.copy()
-        counts[rows.BEAMS] = scores.shape[1] if live is None else live
-        return rows.Known(
-            scores,
-            states,
-            self.parts,
-            self.part_scores,
-            self.histories,
-            self.history_scores,
-            self.spoken,
-            np.empty((requests, 3), np.int32),
-            counts,
-        )
-
-    def take(self, known: Any) -> None:
-        """Note what was added."""
-        self.counts[rows.PARTS :] = known.counts[rows.PARTS :]
-
-
 class NumberedBeams:
     """The live beams of one search, with the language model and hotwords of its tree.
 
     The arrays of beams are replaced, never changed in place, so that a shallow copy is a fork.
     """
+
+    _scores: Reals
+    _states: Integers
 
     def __init__(self, listed: ListedBeams, core: Any, language_model: LanguageModel | None) -> None:
         self._core: Final = core
@@ -174,14 +83,14 @@ class NumberedBeams:
         self._vocabulary: Final = _vocabulary(labels, own)
         self._levels: Final = rows.Levels(*(_NO_LEVELS if ngrams is None else ngrams.flat))
         self._hotwords: Final = _hot(labels, tree.hotwords, tree.root.earlier_hotword_score)
-        self._store = _Store(core, labels, 0 if ngrams is None else ngrams.order)
+        self._store = NumberedWords(core, labels, 0 if ngrams is None else ngrams.order)
         self.frames = listed.frames
         self._place(listed.beams, listed.totals)
 
     @property
     def live(self) -> int:
         """How many beams there are."""
-        return self._scores.shape[1]
+        return len(self._scores[0])
 
     @property
     def histories(self) -> int:
@@ -198,8 +107,7 @@ class NumberedBeams:
         if not scan.best:
             return
         core, store, alphabet = self._core, self._store, self._listed.alphabet
-        *candidates, widest = _candidates(scan, alphabet.blank)
-        frames = rows.Frames(*candidates, self.frames)
+        frames, widest = _candidates(scan, alphabet.blank, self.frames)
         live, places = self.live, max(self._listed.width, self.live)
         most = places * widest
         scores, states = np.empty((2, places)), np.empty((rows.BEAM_ROWS, places), np.int32)
@@ -248,7 +156,11 @@ class NumberedBeams:
         known = self._store.known(self._scores, self._states)
         keys, _ = self._core.endings(known, self._hotwords)
         order, scores = self._core.readings(known, keys)
-        return [self._told(beam, *scores[:, beam].tolist(), skip) for beam in order[:limit].tolist()]
+        best = order[:limit]
+        return [
+            self._told(beam, logit_score, score, skip)
+            for beam, (logit_score, score) in zip(best.tolist(), scores[:, best].T.tolist(), strict=True)
+        ]
 
     def agreed(self, skip: int) -> tuple[BeamWord, ...]:
         """The complete words that all beams share, with the best beam's frames, without the first `skip`."""
@@ -379,28 +291,29 @@ class NumberedBeams:
         store.parts[rows.HIGH, 0] = len(self._vocabulary.begins) - 1
         store.counts[rows.PARTS] = 1
         parts = {"": 0}
-        histories: dict[WordHistory | None, int] = {}
+        histories: dict[WordHistory, int] = {}
         chains: dict[int, int] = {id(None): rows.MISSING}
-        self._describe(histories, tree.root, rows.MISSING, 0)
+        self._describe(histories, tree.root, 0)
         placed = []
         for _, (history, part), last, frames, start, end in beams:
             for node in _path(history, histories):
-                self._describe(histories, node, histories[node.parent], self._spell(parts, node.word))
+                self._describe(histories, node, self._spell(parts, node.word))
             chain = self._chain(chains, frames, [self._spell(parts, word) for word in words_of(history, 0)])
             placed.append((histories[history], self._spell(parts, part), last, chain, start, end))
-        self._scores: Reals = np.array([[beam[0] for beam in beams], totals])
-        self._states: Integers = np.array(placed, np.int32).T.copy()
+        self._scores = np.array([[beam[0] for beam in beams], totals])
+        self._states = np.array(placed, np.int32).T.copy()
 
-    def _describe(self, histories: dict[WordHistory | None, int], history: WordHistory, before: int, word: int) -> None:
-        """Give complete words the next number."""
+    def _describe(self, histories: dict[WordHistory, int], history: WordHistory, word: int) -> None:
+        """Give complete words the next number; the first ones are the tree's root."""
         store = self._store
         store.make_room(1)
         number = histories[history] = int(store.counts[rows.HISTORIES])
         store.counts[rows.HISTORIES] += 1
         column = store.histories[:, number]
-        column[[rows.BEFORE, rows.WORD]] = before, word
+        column[rows.WORD] = word
         column[[rows.DEEP, rows.COUNT]] = history.depth, history.hotword_count
-        if number:
+        if number and history.parent is not None:
+            column[rows.BEFORE] = histories[history.parent]
             column[rows.ALIKE], store.parts[rows.WHOLE, word] = store.parts[rows.WHOLE, word], number
         if self._rules.words == rows.KNOWN:
             column[rows.ROWS : rows.STATE + len(history.state)] = len(history.state), *history.state
@@ -510,8 +423,8 @@ def _hot(labels: Sequence[str], hotwords: Hotwords, earlier: float) -> Any:
     return rows.Hotwords(tree.nodes, tree.scores, tree.whole, uniform, hotwords.uniform or 0.0, earlier)
 
 
-def _candidates(scan: FrameScan, blank: int) -> tuple[Any, ...]:
-    """The candidates of all frames in a row: where each frame begins, tokens, scores, and the most of one frame."""
+def _candidates(scan: FrameScan, blank: int, number: int) -> tuple[rows.Frames, int]:
+    """The candidates of all frames in a row, and the most of one frame; `number` is that of the first frame."""
     offsets, tokens, scores, widest = [0], list[int](), list[float](), 1
     busy = {index: (tokens, scores) for index, tokens, scores in scan.busy}
     for index, best in enumerate(scan.best):
@@ -524,4 +437,5 @@ def _candidates(scan: FrameScan, blank: int) -> tuple[Any, ...]:
             scores += of_frame[1]
             widest = max(widest, len(of_frame[0]))
         offsets.append(len(tokens))
-    return np.array(offsets, np.int32), np.array(tokens, np.int32), np.array(scores), widest
+    arrays = np.array(offsets, np.int32), np.array(tokens, np.int32), np.array(scores)
+    return rows.Frames(*arrays, number), widest

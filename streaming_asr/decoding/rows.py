@@ -137,6 +137,8 @@ class Known(NamedTuple):
         parts, part_scores: unfinished words, (11, places) and (places,).
         histories, history_scores: complete words, (6 + state, places) and (3, places).
         spoken: when they were spoken, (4, places).
+        tried, tried_scores: what was scored lately and did not matter, (2, slots) and (slots,): complete words and an
+            unfinished one, or an unfinished one and -2 - token.
         requests: (places, 3), what is asked for: history, part, token.
         counts: how many there are.
     """
@@ -148,6 +150,8 @@ class Known(NamedTuple):
     histories: Integers
     history_scores: Reals
     spoken: Integers
+    tried: Integers
+    tried_scores: Reals
     requests: Integers
     counts: Integers
 

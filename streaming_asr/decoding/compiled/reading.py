@@ -29,6 +29,7 @@ from streaming_asr.decoding.rows import (
     WHOLE,
     WORD,
     Hotwords,
+    Integer,
     Integers,
     Known,
     Reals,
@@ -83,7 +84,7 @@ def readings(known: Known, keys: Integers) -> tuple[Integers, Reals]:
 
 
 @compiled
-def shared(known: Known) -> int:
+def shared(known: Known) -> Integer:
     """The longest complete words with which all beams begin."""
     histories, one = known.histories, known.states[HISTORY, 0]
     for beam in range(1, known.counts[BEAMS]):

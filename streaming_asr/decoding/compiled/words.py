@@ -99,7 +99,7 @@ def range_of(known: Known, vocabulary: Vocabulary, node: int, token: int) -> tup
 @compiled
 def letters_score(
     known: Known, rules: Rules, vocabulary: Vocabulary, hotwords: Hotwords, node: int, token: int, some: bool
-) -> float:
+) -> Any:
     """The score of letters and a token, with which `some` word of the vocabulary begins or none."""
     hot = hotter(known, hotwords, node, token)
     if hot != MISSING:
