@@ -134,7 +134,7 @@ class Recognizer:
         encoder = Encoder.from_checkpoint(checkpoint, device=device, precision=precision)
         loader = LanguageLoader(checkpoint, encoder, language_model, text_model)
         loaded = Languages.load(loader, languages, maximum=maximum_languages, now=load_languages == "now")
-        warm_up_search(loaded.default.alphabet)
+        warm_up_search(loaded.default.alphabet, loaded.default.language_model)
         return cls(
             encoder,
             loaded,

@@ -206,12 +206,21 @@ class BeamSearch:
             raise StreamClosedError("the search was finished; make a new one")
 
 
-def warm_up_search(alphabet: Alphabet) -> None:
-    """Compile now, or load from disk, what the first search with an alphabet would otherwise wait for."""
-    if compiles(alphabet) and compiled_core() is not None:
-        letters = [label for label in alphabet.labels if label.strip()]
-        all_alike = np.full((3, len(alphabet.labels)), -math.log(len(alphabet.labels)))
-        BeamSearch(alphabet, hotwords=letters[:1]).push(all_alike)
+def warm_up_search(alphabet: Alphabet, language_model: LanguageModel | None) -> None:
+    """Compile now, or load from disk, what the first search would otherwise wait for."""
+    if not compiles(alphabet) or compiled_core() is None:
+        return
+    letters = [label for label in alphabet.labels if label.strip()]
+    search = BeamSearch(alphabet, beam_width=10, language_model=language_model, hotwords=letters[:1])
+    all_alike = np.full((3, len(alphabet.labels)), -math.log(len(alphabet.labels)))
+    search.push(all_alike)
+    search.agreed()
+    search.hold([])
+    search.set_hotwords(None)
+    search.push(all_alike)
+    search.beams()
+    if isinstance(search._beams, NumberedBeams):
+        search._beams.sift()
 
 
 def _check_options(beam_width: int, beam_prune_logp: float, token_min_logp: float, history_words: int | None) -> None:

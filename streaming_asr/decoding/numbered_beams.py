@@ -123,7 +123,11 @@ class NumberedBeams:
         self._scores, self._states = scores[:, :live].copy(), states[:, :live].copy()
         self.frames += len(scan.best)
         if store.is_crowded:
-            self._store, self._states = store.sifted(self._scores, self._states)
+            self.sift()
+
+    def sift(self) -> None:
+        """Forget what no beam needs."""
+        self._store, self._states = self._store.sifted(self._scores, self._states)
 
     def fork(self) -> Self:
         """A copy that goes its own way from here."""

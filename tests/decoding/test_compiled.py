@@ -21,8 +21,10 @@ from streaming_asr.decoding import (
     NgramLanguageModel,
     numbered_words,
     read_arpa,
+    warm_up_search,
 )
 from streaming_asr.decoding import beam as beam_module
+from streaming_asr.decoding import compiled as core
 from streaming_asr.errors import MissingExtraError
 
 CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"abcdef'")
@@ -185,6 +187,17 @@ def test_a_long_utterance_keeps_no_more_than_it_needs(models: Models) -> None:
             seen.append(search.beams(50))
         assert seen[0] == seen[1]
         assert searches[0].histories < 2_500
+
+
+@pytest.mark.parametrize("model", ["none", "all words", "some words", "in Python"])
+def test_nothing_is_compiled_behind_the_warm_up(models: Models, model: str) -> None:
+    alphabet = Alphabet(CHARACTERS)
+    warm_up_search(alphabet, models[model])
+    functions = [getattr(core, name) for name in core.__all__]
+    before = [len(function.signatures) for function in functions]
+    log_probs = log_probs_of(np.random.default_rng(1), 200, len(CHARACTERS), 4.0, 3.0)
+    told(BeamSearch(alphabet, language_model=models[model], hotwords=["ab"]), log_probs, random.Random(1))
+    assert [len(function.signatures) for function in functions] == before
 
 
 @pytest.mark.parametrize(
