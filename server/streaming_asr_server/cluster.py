@@ -14,7 +14,6 @@ import logging
 import math
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,7 +26,7 @@ from starlette.types import ASGIApp
 from streaming_asr.errors import OptionError
 from streaming_asr_server.access.admission import Readiness
 from streaming_asr_server.access.authentication import ApiKeys
-from streaming_asr_server.access.ledger.opening import open_ledger
+from streaming_asr_server.access.ledger.opening import open_ledger, process_name
 from streaming_asr_server.application import create_application
 from streaming_asr_server.connection.read_ahead import ReadAhead
 from streaming_asr_server.loading import model_sources
@@ -119,7 +118,7 @@ class Replica:
 
     def __init__(self, settings: Settings, load: Callable[[], Recognition] | None) -> None:
         keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
-        ledger = open_ledger(settings.ledger or "memory", worker=f"{socket.gethostname()}-{os.getpid()}")
+        ledger = open_ledger(settings.ledger or "memory", worker=process_name())
         models = load or model_sources(settings, max(1, int(settings.replica_cpus)))
         self._service: Final = Service(settings, load=models, keys=keys, ledger=ledger)
         self._departure: Departure | None = None

@@ -15,7 +15,7 @@ from streaming_asr_server.access.admission import Admission, Readiness, Refusal
 from streaming_asr_server.access.authentication import ANYONE, BrowserTokens, Principal
 from streaming_asr_server.access.ledger.interface import Ledger, LedgerError
 from streaming_asr_server.access.ledger.memory import MemoryLedger
-from streaming_asr_server.access.ledger.opening import open_ledger, usual_file
+from streaming_asr_server.access.ledger.opening import open_ledger, process_name, usual_file
 from streaming_asr_server.access.ledger.sqlite import SqliteLedger
 
 from streaming_asr.errors import OptionError
@@ -69,6 +69,13 @@ async def test_a_key_has_its_number_of_streams_over_all_workers(home: str) -> No
                 assert (refused.value.status, refused.value.code) == (429, "too_many_streams")
         async with second.stream(news), second.stream(news):
             assert (first.streams, second.streams) == (0, 2)
+
+
+async def test_processes_of_one_host_and_one_number_as_containers_are_count_for_themselves(home: str) -> None:
+    async with workers(home, process_name(), process_name()) as (first, second):
+        assert await first.hold("news", 1, limit=2)
+        assert await second.hold("news", 1, limit=2)
+        assert not await first.hold("news", 2, limit=2)
 
 
 async def test_of_many_who_ask_at_once_no_more_are_let_in_than_may(home: str) -> None:
