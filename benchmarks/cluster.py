@@ -171,10 +171,7 @@ async def measure_proxy(options: argparse.Namespace) -> None:
 
 async def flood_through(running: Cluster, limit: int, processes: Callable[[], Sequence[int]]) -> None:
     running.import_path = SLOW
-    replacing = asyncio.create_task(running.until_replaced(1))
-    await asyncio.sleep(0)
-    await asyncio.to_thread(running.deploy, 1, ahead_bytes=limit)
-    await replacing
+    await running.replace(1, ahead_bytes=limit)
     await measure_flood(f"Ray {limit >> 20} MiB", running.url, processes)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from streaming_asr_client import Backoff, ClientOptions, connect
 from streaming_asr_server.cluster import NAME, bound
 from streaming_asr_server.local import local_server
+from streaming_asr_server.models.source import ModelSource
 from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.settings import Settings, read_settings
@@ -65,9 +66,10 @@ class Cluster:
         }
         serve.context._get_global_client().deploy_apps(ServeDeploySchema(applications=[application]))
 
-    async def until_replaced(self, replicas: int) -> None:
-        """Wait until none of the copies runs that ran when this was called, and so many others do."""
+    async def replace(self, replicas: int, **arguments: Any) -> None:
+        """Deploy, and wait until so many copies run and none that ran before; the arguments must be new ones."""
         before = set(self.processes())
+        await asyncio.to_thread(self.deploy, replicas, **arguments)
         await self.until(lambda states: states == {"RUNNING": replicas} and not before & set(self.processes()))
 
     async def until(self, condition: Callable[[Mapping[str, int]], bool]) -> None:
@@ -120,16 +122,21 @@ def cluster(port: int, import_path: str = SCRIPTED) -> Iterator[Cluster]:
 
 @dataclass(slots=True)
 class Speaker:
-    """One who speaks in real time until told to stop; `audio` is what was said, `events` what came back."""
+    """One who speaks in real time until told to stop; `audio` is what was said, `events` what came back.
+
+    `options` are those of the stream; `models` are the names of the models that it was given, one after the other.
+    """
 
     seed: int
     source: Callable[[int], Samples]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    models: list[str] = field(default_factory=list)
     audio: list[Samples] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     async def speak(self, url: str, over: asyncio.Event) -> None:
         """Open a stream and speak."""
-        async with connect(url, sample_rate=16_000, client=_PATIENT) as stream:
+        async with connect(url, sample_rate=16_000, client=_PATIENT, **self.options) as stream:
 
             async def send() -> None:
                 said, began = self.source(self.seed), time.monotonic()
@@ -143,7 +150,10 @@ class Speaker:
                 await stream.finish()
 
             sending = asyncio.create_task(send())
-            self.events = [event async for event in stream]
+            async for event in stream:
+                self.events.append(event)
+                if stream.started is not None and [stream.started.model] != self.models[-1:]:
+                    self.models.append(stream.started.model)
             await sending
 
     @property
@@ -163,11 +173,13 @@ def scripted_speech(seed: int) -> Samples:
     return tone_words(numbers[:6_000])
 
 
-async def undisturbed(audio: Samples, load: Callable[[], Recognition]) -> list[tuple[int, str, float, float]]:
-    """What a server of one process makes of the same audio, sent at once."""
+async def undisturbed(
+    audio: Samples, load: Callable[[], Recognition] | Sequence[ModelSource], **options: Any
+) -> list[tuple[int, str, float, float]]:
+    """What a server of one process makes of the same audio, sent at once; `options` are those of the stream."""
     async with (
         local_server(load, Settings(max_streams=64)) as server,
-        connect(server.url, sample_rate=16_000) as stream,
+        connect(server.url, sample_rate=16_000, **options) as stream,
     ):
 
         async def send() -> None:
@@ -247,9 +259,7 @@ async def _scale(running: Cluster, replicas: int, arguments: Mapping[str, Any]) 
 
 
 async def _replace(running: Cluster, arguments: Mapping[str, Any]) -> None:
-    replaced = asyncio.create_task(running.until_replaced(2))
-    await asyncio.to_thread(running.deploy, 2, **{**arguments, "token_seconds": 59})
-    await replaced
+    await running.replace(2, **{**arguments, "token_seconds": 59})
 
 
 def said(person: Speaker) -> Samples:

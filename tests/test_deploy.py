@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,24 @@ def test_the_image_has_extras_that_there_are() -> None:
     assert named == {"server", "redis", "cluster"}
     assert named <= set(extras)
     assert unknown_variables(dict.fromkeys(re.findall(r"STREAMING_ASR_\w+", text), "")) == []
+
+
+def test_the_volume_of_the_image_is_a_folder_of_its_user() -> None:
+    """A volume that is mounted where no folder is belongs to root."""
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    (user,), (volume,) = re.findall(r"^USER (.+)$", text, re.M), re.findall(r"^VOLUME (.+)$", text, re.M)
+    made = re.search(rf"install --directory --owner {user} --group {user} {volume}$", text, re.M)
+    assert made is not None
+    assert made.end() <= text.index(f"\nUSER {user}")
+    assert f"HF_HOME={volume}\n" in text
+    assert any(mounted.endswith(f":{volume}") for mounted in yaml_of("compose.yaml")["services"]["server"]["volumes"])
+
+
+def test_what_git_ignores_is_not_sent_to_the_builder() -> None:
+    ignored = [line.strip("/").replace("*", "any") for line in (ROOT / ".gitignore").read_text("utf-8").splitlines()]
+    kept_back = [line.removeprefix("**/") for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines()]
+    sent = [name for name in ignored if not any(fnmatch(name, pattern) for pattern in kept_back)]
+    assert sent == []
 
 
 def test_systemd_takes_its_unit_and_waits_for_streams(tmp_path: Path) -> None:

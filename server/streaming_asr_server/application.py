@@ -93,6 +93,8 @@ async def reload_model(service: Service, request: Request) -> Response:
             raise Refusal(403, "forbidden", "this takes a key with reload = true; else send the server SIGHUP")
         if service.settings.workers > 1:
             raise Refusal(409, "one_of_several", "this would reach one worker alone; send the server SIGHUP")
+        if service.settings.cluster:
+            raise Refusal(409, "one_of_several", "this would reach one copy alone; name another folder and deploy anew")
         service.check_loaded()
         model = await _reloaded(service, request.path_params["name"])
     except Refusal as refusal:

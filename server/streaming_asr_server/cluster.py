@@ -10,31 +10,31 @@ RAY_ADDRESS.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import numpy as np
 from starlette.types import ASGIApp
 
-from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.errors import OptionError
-from streaming_asr.protocol import Start
 from streaming_asr_server.access.admission import Readiness
 from streaming_asr_server.access.authentication import ApiKeys
-from streaming_asr_server.access.ledger.opening import open_ledger
+from streaming_asr_server.access.ledger.opening import open_ledger, process_name
 from streaming_asr_server.application import create_application
 from streaming_asr_server.connection.read_ahead import ReadAhead
 from streaming_asr_server.loading import model_sources
 from streaming_asr_server.recognition.interface import Recognition
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings, read_settings
+
+logger = logging.getLogger(__name__)
 
 NAME: Final = "streaming-asr"
 CHECK_SECONDS: Final = 1.0
@@ -49,6 +49,8 @@ _FULL_SHARE: Final = 0.75
 
 _OTHER_REQUESTS: Final = 32
 """Of HTTP at once, beside streams and viewers."""
+
+_ELSEWHERE: Final = "in a cluster, run a server of its own for it"
 
 
 class Departure:
@@ -89,8 +91,17 @@ class Departure:
             missing = loop.time() - self._answered_at > _MISSED_CHECKS * self._check_seconds
             if self._answering or self._leaving is not None or not missing:
                 continue
-            if await asyncio.to_thread(self._stopping) and not self._answering:
+            if await self._is_stopping() and not self._answering:
+                logger.warning("this copy is being stopped", extra={"streams": self._service.streams})
                 self._leaving = asyncio.create_task(self._leave(), name="leave")
+
+    async def _is_stopping(self) -> bool:
+        """What the cluster says; one that says nothing of it, or cannot be asked, has stopped nothing yet."""
+        try:
+            return await asyncio.to_thread(self._stopping)
+        except Exception as error:  # noqa: BLE001 - it is asked again in a moment
+            logger.warning("the cluster does not say whether this copy is being stopped", extra={"reason": repr(error)})
+            return False
 
     async def _leave(self) -> None:
         """Warn, wait, and send whoever is left elsewhere, with 1012."""
@@ -107,7 +118,7 @@ class Replica:
 
     def __init__(self, settings: Settings, load: Callable[[], Recognition] | None) -> None:
         keys = ApiKeys.read(settings.api_key_file) if settings.api_key_file else None
-        ledger = open_ledger(settings.ledger or "memory", worker=f"{socket.gethostname()}-{os.getpid()}")
+        ledger = open_ledger(settings.ledger or "memory", worker=process_name())
         models = load or model_sources(settings, max(1, int(settings.replica_cpus)))
         self._service: Final = Service(settings, load=models, keys=keys, ledger=ledger)
         self._departure: Departure | None = None
@@ -119,32 +130,22 @@ class Replica:
         return ReadAhead(application, maximum_bytes=settings.ahead_bytes, message_bytes=settings.message_bytes)
 
     async def check_health(self) -> None:
-        """Whether the recognizer answers; at first, wait until it is loaded.
+        """Whether all models in memory answer; at first, wait until those of the start are loaded.
 
         Raises:
-            Exception: what kept the recognizer from being loaded.
-            TimeoutError: it does not answer.
+            Exception: what kept the models from being loaded, or what one of them says.
+            TimeoutError: one does not answer.
         """
         await self._service.ready()
         if self._departure is None:
             self._departure = Departure(self._service, stopping=_is_stopping())
         with self._departure.asked():
             async with asyncio.timeout(self._service.settings.stall_seconds):
-                await self._hear_silence()
+                await self._service.models.hear_silence()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """For `StreamsPolicy`."""
         return {"streams": float(self._service.admission.streams)}
-
-    async def _hear_silence(self) -> None:
-        model = next((model for model in self._service.models if model.state == "ready"), None)
-        if model is None:
-            return
-        stream = model.open(Start())
-        try:
-            await stream.push(np.zeros(SAMPLE_RATE // 10, np.float32))
-        finally:
-            stream.close()
 
 
 def _is_stopping() -> Callable[[], bool]:
@@ -154,10 +155,7 @@ def _is_stopping() -> Callable[[], bool]:
     context = serve.get_replica_context()
 
     def is_stopping() -> bool:
-        try:
-            applications = serve.status().applications
-        except Exception:  # noqa: BLE001 - a controller that does not answer has stopped nothing
-            return False
+        applications = serve.status().applications
         if context.app_name not in applications:
             return True
         states = applications[context.app_name].deployments[context.deployment].replica_states
@@ -196,7 +194,9 @@ def application(arguments: Mapping[str, Any]) -> Any:
     return bound(read_settings(arguments, environment=os.environ, file=Path(file) if file else None))
 
 
-def bound(settings: Settings, load: Callable[[], Recognition] | None = None) -> Any:
+def bound(
+    settings: Settings, load: Callable[[], Recognition] | None = None, *, replica: type[Replica] = Replica
+) -> Any:
     """A `ray.serve.Application` of copies of the server; `load` is by default what the settings ask for.
 
     Raises:
@@ -205,7 +205,8 @@ def bound(settings: Settings, load: Callable[[], Recognition] | None = None) -> 
     from ray import serve
 
     check_settings(settings)
-    deployment = serve.deployment(serve.ingress()(Replica), name=NAME, **deployment_options(settings))
+    settings = replace(settings, cluster=True)
+    deployment = serve.deployment(serve.ingress()(replica), name=NAME, **deployment_options(settings))
     return deployment.bind(settings, load)
 
 
@@ -213,9 +214,12 @@ def check_settings(settings: Settings) -> None:
     """Raises OptionError if something cannot work in a cluster."""
     for name in ("vosk_port", "wyoming_port", "wyoming_stdio", "wyoming_zeroconf"):
         if getattr(settings, name):
-            raise OptionError(f"{name} is a door of one process; in a cluster, run a server of its own for it")
-    if settings.device.startswith("cuda") and not settings.replica_gpus:
-        raise OptionError(f"replica_gpus is 0, and device {settings.device}; it must be over 0, such as 1 or 0.5")
+            raise OptionError(f"{name} is a door of one process; {_ELSEWHERE}")
+    for model in settings.served():
+        if model.vosk_port:
+            raise OptionError(f"vosk_port of the model {model.name!r} is a door of one process; {_ELSEWHERE}")
+        if model.device.startswith("cuda") and not settings.replica_gpus:
+            raise OptionError(f"replica_gpus is 0, and device {model.device}; it must be over 0, such as 1 or 0.5")
 
 
 def deployment_options(settings: Settings) -> dict[str, Any]:

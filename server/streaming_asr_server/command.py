@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -98,7 +97,7 @@ def run_server(settings: Settings) -> None:
         serve_with_workers(settings, load_recognition, announce, shared_weights=shared)
         return
     from streaming_asr_server.access.authentication import ApiKeys
-    from streaming_asr_server.access.ledger.opening import open_ledger
+    from streaming_asr_server.access.ledger.opening import open_ledger, process_name
     from streaming_asr_server.application import create_application
     from streaming_asr_server.running import freeze_loaded, run
     from streaming_asr_server.service import Service
@@ -113,7 +112,7 @@ def run_server(settings: Settings) -> None:
         load=model_sources(settings),
         keys=keys,
         announce=announce_loaded,
-        ledger=open_ledger(settings.ledger or "memory", worker=f"{socket.gethostname()}-{os.getpid()}"),
+        ledger=open_ledger(settings.ledger or "memory", worker=process_name()),
     )
     logger.info("loading", extra={"page": page, "keys": keys is not None})
     run(create_application(service), service, settings)

@@ -62,9 +62,9 @@ def sentences(rng: random.Random) -> list[int]:
     return blocks
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, ten seconds at most."""
-    async with asyncio.timeout(10):
+async def until(condition: Callable[[], bool], *, patience: float = 10) -> None:
+    """Wait until something is so, so many seconds at most."""
+    async with asyncio.timeout(patience):
         while not condition():  # noqa: ASYNC110 - a test watches from outside
             await asyncio.sleep(0.01)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from streaming_asr_server.cluster import Departure, StreamsPolicy, application, check_settings, deployment_options
 from streaming_asr_server.local import local_server
+from streaming_asr_server.model_settings import ModelSettings
 from streaming_asr_server.recognition.scripted import ScriptedRecognition
 from streaming_asr_server.settings import Settings
 
@@ -55,6 +56,21 @@ async def test_a_controller_that_is_away_stops_nothing() -> None:
         assert server.service.admission.status == "ready"
 
 
+async def test_a_controller_that_cannot_be_asked_is_asked_again() -> None:
+    problems: list[Exception] = [KeyError("streaming-asr"), RuntimeError("no controller")]
+
+    def stopping() -> bool:
+        if problems:
+            raise problems.pop()
+        return True
+
+    async with local_server(ScriptedRecognition) as server:
+        departure = Departure(server.service, stopping=stopping, check_seconds=CHECK)
+        await until(lambda: server.service.admission.status == "draining")
+        with departure.asked():
+            assert server.service.admission.status == "ready"
+
+
 async def test_a_copy_that_is_asked_for_its_health_stays_and_one_that_is_asked_again_comes_back() -> None:
     async with local_server(ScriptedRecognition) as server:
         departure = Departure(server.service, stopping=lambda: True, check_seconds=CHECK)
@@ -98,9 +114,11 @@ def test_ray_waits_for_a_copy_longer_than_its_streams_may_take() -> None:
     [
         (Settings(wyoming_port=10_300), "wyoming_port is a door of one process"),
         (Settings(vosk_port=2_700), "vosk_port is a door of one process"),
+        (Settings(models=(ModelSettings(name="a", vosk_port=2_700),)), "vosk_port of the model 'a' is a door"),
         (Settings(device="cuda"), "replica_gpus is 0"),
+        (Settings(models=(ModelSettings(name="a"), ModelSettings(name="b", device="cuda:0"))), "device cuda:0"),
     ],
-    ids=["wyoming", "vosk", "cuda"],
+    ids=["wyoming", "vosk", "vosk of a model", "cuda", "cuda for one model"],
 )
 def test_what_cannot_work_in_a_cluster_is_told(settings: Settings, problem: str) -> None:
     with pytest.raises(OptionError, match=problem):

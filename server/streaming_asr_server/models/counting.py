@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from streaming_asr.audio.samples import Samples
+import numpy as np
+
+from streaming_asr.audio.samples import SAMPLE_RATE, Samples
 from streaming_asr.events import Event
 from streaming_asr.protocol import EndpointRules, Start, Update
 from streaming_asr.text import FormatOptions
@@ -83,6 +85,19 @@ class LoadedModel:
         )
         self.streams += 1
         return CountedStream(stream, self._stream_closed)
+
+    async def hear_silence(self) -> None:
+        """Wait until the recognizer has heard a tenth of a second of silence, to its end.
+
+        That is no stream of anybody's: it takes no place and does not keep the recognizer in memory. The end matters:
+        silence alone never reaches the thread that computes.
+        """
+        stream = self.recognition.open(Start())
+        try:
+            await stream.push(np.zeros(SAMPLE_RATE // 10, np.float32))
+            await stream.finish()
+        finally:
+            stream.close()
 
     def retire(self) -> None:
         """End the recognizer as soon as it has no streams."""

@@ -111,6 +111,11 @@ class Model:
             self._idle_timer.cancel()
         return self._loaded.open(start, formatted=formatted, first_sample=first_sample, first_utterance=first_utterance)
 
+    async def hear_silence(self) -> None:
+        """Wait until it has heard a bit of silence, if it is in memory. Raises what went wrong."""
+        if self._loaded is not None:
+            await self._loaded.hear_silence()
+
     async def changed(self) -> bool:
         """Whether its files are others than when it was loaded."""
         if self._loaded is None:

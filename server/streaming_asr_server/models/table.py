@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -112,6 +113,10 @@ class Models:
         return self.choose(start.model, start.language).open(
             start, formatted=formatted, first_sample=first_sample, first_utterance=first_utterance
         )
+
+    async def hear_silence(self) -> None:
+        """Wait until all that are in memory have heard a bit of silence. Raises what went wrong with one."""
+        await asyncio.gather(*(model.hear_silence() for model in self))
 
     async def reload_changed(self) -> None:
         """Load those anew whose files have changed; one that cannot be loaded goes on as it was, and is logged."""

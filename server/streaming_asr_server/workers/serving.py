@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 from streaming_asr.errors import OptionError
 from streaming_asr_server.access.authentication import ApiKeys
-from streaming_asr_server.access.ledger.opening import usual_file
+from streaming_asr_server.access.ledger.opening import process_name, usual_file
 from streaming_asr_server.ports import check_tls, listen
 from streaming_asr_server.settings import Settings
 from streaming_asr_server.workers.plan import Listeners, Plan
@@ -46,7 +45,7 @@ def serve_with_workers(
             load=load,
             folder=folder,
             ledger=ledger,
-            name=f"{socket.gethostname()}-{os.getpid()}",
+            name=process_name(),
             shared_weights=shared_weights,
         )
         Supervisor(plan, listeners, announce).run()

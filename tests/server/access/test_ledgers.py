@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,64 +15,21 @@ from streaming_asr_server.access.admission import Admission, Readiness, Refusal
 from streaming_asr_server.access.authentication import ANYONE, BrowserTokens, Principal
 from streaming_asr_server.access.ledger.interface import Ledger, LedgerError
 from streaming_asr_server.access.ledger.memory import MemoryLedger
-from streaming_asr_server.access.ledger.opening import open_ledger, usual_file
+from streaming_asr_server.access.ledger.opening import open_ledger, process_name, usual_file
 from streaming_asr_server.access.ledger.sqlite import SqliteLedger
 
 from streaming_asr.errors import OptionError
+from tests.server.redis_server import RedisServer, running_redis
 
 pytestmark = pytest.mark.anyio
 
 DAY = 20_000
 
 
-class RedisServer:
-    """A real redis-server that keeps nothing on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        options = ["--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
-        command = ["redis-server", *options, "--bind", "127.0.0.1"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        for _ in range(600):
-            with socket.socket() as probe:
-                probe.settimeout(0.1)
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            signal.sigtimedwait([], 0.05)
-        raise AssertionError("redis-server did not start")
-
-    def freeze(self, *, frozen: bool) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("needs redis-server (apt-get install redis-server)")
-    if find_spec("redis") is None:
-        pytest.skip("needs the package redis (the extra 'redis')")
-    server = RedisServer(tmp_path)
-    server.start()
-    try:
+    with running_redis(tmp_path) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -117,6 +69,13 @@ async def test_a_key_has_its_number_of_streams_over_all_workers(home: str) -> No
                 assert (refused.value.status, refused.value.code) == (429, "too_many_streams")
         async with second.stream(news), second.stream(news):
             assert (first.streams, second.streams) == (0, 2)
+
+
+async def test_processes_of_one_host_and_one_number_as_containers_are_count_for_themselves(home: str) -> None:
+    async with workers(home, process_name(), process_name()) as (first, second):
+        assert await first.hold("news", 1, limit=2)
+        assert await second.hold("news", 1, limit=2)
+        assert not await first.hold("news", 2, limit=2)
 
 
 async def test_of_many_who_ask_at_once_no_more_are_let_in_than_may(home: str) -> None:

@@ -12,6 +12,7 @@ from streaming_asr_server.access.authentication import ApiKeys, Principal, hash_
 from streaming_asr_server.local import LocalServer, local_server
 from streaming_asr_server.models.source import ModelSource
 from streaming_asr_server.recognition.scripted import ScriptedRecognition
+from streaming_asr_server.settings import Settings
 
 from streaming_asr.errors import CheckpointError
 from tests.server.speaking import Raw, counted, pcm, raw, until
@@ -112,6 +113,15 @@ async def test_reloading_takes_a_key_that_may_and_a_model_that_is_there() -> Non
         assert counted(server, "refused", code="forbidden") == 1
     async with local_server([a.source("a")]) as server:
         assert (await reload(server, "a")).status_code == 403, "without keys anybody could"
+
+
+@pytest.mark.parametrize("several", [Settings(workers=2), Settings(cluster=True)], ids=["workers", "cluster"])
+async def test_one_of_several_processes_does_not_reload_alone(several: Settings) -> None:
+    a = Versions()
+    async with local_server([a.source("a")], several, keys=KEYS) as server:
+        answer = await reload(server, "a")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "one_of_several")
+        assert len(a.made) == 1
 
 
 async def test_a_hangup_reloads_what_has_changed() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +35,15 @@ def open_ledger(home: str, *, worker: str) -> Ledger:
         return SqliteLedger(Path(home), worker=worker)
     except LedgerError as error:
         raise OptionError(f"{error}; ledger must be 'memory', a file, or redis://HOST") from error
+
+
+def process_name() -> str:
+    """A name of this process among all that share a ledger.
+
+    Host and process id do not suffice: containers that share the network of their machine have its name, and each has
+    one process, 1. So a part is drawn by lot.
+    """
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def usual_file(host: str, port: int, environment: Mapping[str, str] = os.environ) -> Path:
