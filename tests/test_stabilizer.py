@@ -65,7 +65,7 @@ def test_beams_that_disagree_are_overruled_after_the_agreement_delay() -> None:
 
 @pytest.mark.parametrize(
     ("doubt", "delay", "stands"),
-    [(0.01, 40, True), (0.01, 200, False), (0.01, None, False), (0.1, 40, False), (0.1, 15, True), (0.45, 0, True)],
+    [(0.01, 30, True), (0.01, 200, False), (0.01, None, False), (0.1, 30, False), (0.1, 15, True), (0.45, 0, True)],
 )
 def test_a_word_stands_the_sooner_the_less_probable_the_other_beams_are(
     doubt: float, delay: int | None, stands: bool
