@@ -187,7 +187,7 @@ class Recognizer:
             gate: when audio counts as speech.
             endpoint: when an utterance is over.
             agreement_delay_ms: a word that the best beam ended so long ago is committed although other beams
-                disagree; None waits until they agree.
+                disagree, and sooner the less probable they are; None waits until they agree.
             partials: whether partials are made.
             partial_interval_ms: at least so much audio between two partials.
             alternatives: entries of a final's n-best list, 1 to 100.

@@ -1,7 +1,8 @@
 """Which events a session makes of its utterances, and when: speech started, partials, finals, speech ended.
 
-The reporter numbers the utterances, holds back words with too little evidence, and keeps partials as far apart as the
-options say. It decodes nothing: the session shows it each utterance after every step and at its end.
+The reporter numbers the utterances, holds back words with too little evidence and a last word that is still being
+said, and keeps partials as far apart as the options say. It decodes nothing: the session shows it each utterance after
+every step and at its end.
 """
 
 from __future__ import annotations
@@ -26,19 +27,25 @@ from streaming_asr.events import (
     Word,
     text_of,
 )
+from streaming_asr.scripts import stands_alone
+from streaming_asr.stabilizer import Hypothesis
 from streaming_asr.text import Formatter
 from streaming_asr.utterance import Utterance
+
+_STILL_SAID: Final = milliseconds_to_samples(40)
+"""A word is still being said where less audio than this was heard behind its last letter: a frame or two."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """The last partial: committed text and tail, and how far the audio was decoded."""
+    """The last partial: committed text and tail, how many words they are, and how far the audio was decoded."""
 
     texts: tuple[str, str]
+    words: int
     position: int
 
 
-_NOTHING_SHOWN: Final = _Shown(("", ""), -(10**18))
+_NOTHING_SHOWN: Final = _Shown(("", ""), 0, -(10**18))
 
 
 class Reporter:
@@ -95,7 +102,7 @@ class Reporter:
 
         `speech` is whether the gate has found speech in the utterance.
         """
-        hypothesis = utterance.hypothesis
+        hypothesis = self._heard_out(utterance)
         texts = (hypothesis.committed_text, hypothesis.tail_text)
         waited = utterance.decoded - self._shown.position
         if not self._partials or texts == self._shown.texts or waited < self._interval:
@@ -108,7 +115,7 @@ class Reporter:
             formatted = self._format(words, hypothesis.committed)
             lag, joined = self._lag(utterance), hypothesis.joined
             self._events.append(Partial(self._number, *texts, words, start, end, lag, formatted, joined, self.language))
-            self._shown = _Shown(texts, utterance.decoded)
+            self._shown = _Shown(texts, len(words), utterance.decoded)
 
     def turn_ending(self, utterance: Utterance, position: int, completeness: float) -> None:
         """Report that an utterance whose words are credible is probably over since a position."""
@@ -157,6 +164,18 @@ class Reporter:
             self._events.append(SpeechEnded(self._number, ended, reason, self._lag(utterance)))
             self._number += 1
         self._announced, self._ending, self._shown = False, False, _NOTHING_SHOWN
+
+    def _heard_out(self, utterance: Utterance) -> Hypothesis:
+        """The hypothesis without a last word that is still being said and would be shown as a part of itself.
+
+        Where the last partial had a word in its place already it stays: to take that away would be a change more.
+        """
+        hypothesis = utterance.hypothesis
+        words = hypothesis.words
+        if not hypothesis.unfinished or len(words) <= self._shown.words or stands_alone(words[-1].text[0]):
+            return hypothesis
+        heard_behind = utterance.seen - utterance.position(words[-1].end_frame)
+        return hypothesis if heard_behind >= _STILL_SAID else replace(hypothesis, words=words[:-1], unfinished=False)
 
     def _format(self, words: Sequence[Word], committed: int) -> Formatted | None:
         """The words of an utterance that goes on, of which so many stand, for those who read."""

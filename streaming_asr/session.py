@@ -50,7 +50,8 @@ _SAID_TO_BE_OVER: Final = {"finalize": 1.0, "finish": 1.0}
 class SessionOptions:
     """What one stream may choose for itself.
 
-    `agreement_delay_ms`: a word that the best beam ended so long ago is committed although other beams disagree.
+    `agreement_delay_ms`: a word that the best beam ended so long ago is committed although other beams disagree, and
+    sooner the less probable they are; None waits until they agree.
     `partial_interval_ms`: at least so much audio between two partials; `partials=False` switches them off.
     `alternatives`: entries of a final's n-best list.
     `minimum_evidence`: letters, each weighted by its word's squared confidence, that an utterance must have before

@@ -1,16 +1,20 @@
 """Beams in, two texts out: `committed`, which never changes again, and the tail behind it, which may.
 
 A word is committed as soon as all live beams agree on it: beams only ever grow, so no later frame can revise it.
-Where they do not agree for longer than the agreement delay, the best beam decides and the others are dropped, so that
-the lag of the committed text is bounded. The tail is read from a fork of the search that has seen the lookahead too;
-those provisional frames never reach the search itself.
+Where they disagree, the best beam decides as soon as the others have little enough of the probability, and the others
+are dropped. How little is enough rises with the age of the word, from nothing to all at the agreement delay, so that
+the lag of the committed text is bounded. The tail, and what share of the probability each beam has, are read from a
+fork of the search that has seen the lookahead too; those provisional frames never reach the search itself.
 """
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from itertools import takewhile
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +22,25 @@ import numpy.typing as npt
 from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding import Beam, BeamWord, Search, frame_confidence, spoken_frames, text_of, word_confidence
 
+_PATIENCE: Final = 4
+"""The power of a word's age, over the agreement delay, that is the share of probability which may deny the word.
+
+Of 277 recordings of unheard speakers, replayed with the embedded model and a delay of 1 s, half the words stood after
+1.14 s with the power 3, 1.19 s with 4, 1.28 s with 6, and 1.53 s where other beams could deny them up to the delay
+however improbable they were. Words wrong were 34.8, 34.7, 34.6 and 34.7 %, the mean of six kinds of speech.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What an utterance says so far: the best beam's `words`, of which the first `committed` stand."""
+    """What an utterance says so far: the best beam's `words`, of which the first `committed` stand.
+
+    `unfinished` says that the last word may still grow.
+    """
 
     words: tuple[BeamWord, ...]
     committed: int
+    unfinished: bool = False
 
     @property
     def committed_text(self) -> str:
@@ -60,8 +76,8 @@ class Stabilizer:
     """One utterance's search and what of its words stands.
 
     `agreement_delay` is in frames: a word of the best beam that ended so long ago is committed even if other beams
-    disagree; None waits until they agree. `held` are words that stand when the utterance is decoded anew after a
-    fault; they stay, whatever the search says this time.
+    disagree, and an earlier one if they are improbable; None waits until they agree. `held` are words that stand when
+    the utterance is decoded anew after a fault; they stay, whatever the search says this time.
     """
 
     def __init__(self, search: Search, *, agreement_delay: int | None, held: Sequence[BeamWord] = ()) -> None:
@@ -91,12 +107,14 @@ class Stabilizer:
         blank = self.search.alphabet.blank
         self._evidence += _Evidence.of(log_probs, blank)
         self._provisional = self._evidence + _Evidence.of(lookahead, blank)
-        self._commit()
         provisional = self.search
         if len(lookahead):
             provisional = self.search.fork()
             provisional.push(lookahead)
-        return Hypothesis(self._standing(provisional.beams(1)[0].words), len(self._committed))
+        self._commit(provisional)
+        best = provisional.beams(1)[0]
+        words = self._standing(best.words)
+        return Hypothesis(words, len(self._committed), best.unfinished and len(words) > len(self._committed))
 
     def finish(self, limit: int) -> list[Beam]:
         """The finished beams, best first, at most `limit`; all begin with the committed words."""
@@ -106,18 +124,36 @@ class Stabilizer:
         """Confidence in a word of the last hypothesis, in [0, 1]: see `decoding.confidence`."""
         return word_confidence(word, self._provisional.confidence, self._provisional.spoken)
 
-    def _commit(self) -> None:
-        """Extend the committed words by what all beams agree on, or by what the best beam has said long ago."""
+    def _commit(self, provisional: Search) -> None:
+        """Extend the committed words by what all beams agree on, or by what the best one says with little doubt."""
         agreed = self.search.agreed()
         if len(agreed) > len(self._committed):
             self._committed = self._standing(agreed)
         if self._delay is None:
             return
-        best = self.search.beams(1)[0].words
-        due = [word for word in best[:-1] if word.end_frame <= self.frames - self._delay]
+        due = (*agreed, *self._credible(provisional, len(agreed), self._delay))
         if len(due) > len(self._committed):
             self.search.hold([word.text for word in due])
             self._committed = self._standing(due)
+
+    def _credible(self, provisional: Search, skip: int, delay: int) -> tuple[BeamWord, ...]:
+        """The words of the best beam, behind the first `skip`, that others deny with little enough probability.
+
+        Only words that the search itself can hold count: those that one of its beams has completed.
+        """
+        beams = provisional.beams(sys.maxsize, skip)
+        best = beams[0]
+        if not _complete(best):
+            return ()
+        complete = max(_shared(best, beam) for beam in self.search.beams(sys.maxsize, skip))
+        shared = [_shared(best, beam) for beam in beams]
+        shares = _shares([beam.score for beam in beams])
+        for place, word in enumerate(best.words[:complete]):
+            age = max(0, self.frames - word.end_frame)
+            denied = sum(share for share, depth in zip(shares, shared, strict=True) if depth <= place)
+            if age < delay and denied > (age / delay) ** _PATIENCE:
+                return best.words[:place]
+        return best.words[:complete]
 
     def _standing(self, words: Sequence[BeamWord]) -> tuple[BeamWord, ...]:
         """These words, with the committed ones in front as they were when they were committed."""
@@ -135,3 +171,19 @@ class Stabilizer:
 
 def _not_before(word: BeamWord, frame: int) -> BeamWord:
     return replace(word, start_frame=max(word.start_frame, frame), end_frame=max(word.end_frame, frame))
+
+
+def _shared(one: Beam, other: Beam) -> int:
+    """How many complete words both begin with."""
+    pairs = zip(_complete(one), _complete(other), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0].text == pair[1].text, pairs))
+
+
+def _complete(beam: Beam) -> tuple[BeamWord, ...]:
+    return beam.words[: len(beam.words) - beam.unfinished]
+
+
+def _shares(scores: Sequence[float]) -> list[float]:
+    """The shares of probability that go with scores, best first."""
+    weights = [math.exp(score - scores[0]) for score in scores]
+    return [weight / sum(weights) for weight in weights]

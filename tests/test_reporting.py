@@ -18,8 +18,8 @@ from tests.tones import HOP, ToneEncoder, silence
 LABELS = ("", " ", "a", "b")
 
 
-def utterance() -> Utterance:
-    stabilizer = Stabilizer(GreedySearch(Alphabet(LABELS)), agreement_delay=None)
+def utterance(labels: Sequence[str] = LABELS) -> Utterance:
+    stabilizer = Stabilizer(GreedySearch(Alphabet(labels, by_character=True)), agreement_delay=None)
     stream = ToneEncoder().open(Context(chunk=1))
     return Utterance(0, hop=HOP, lead=0, clock_start=0, special=(), stream=stream, stabilizer=stabilizer)
 
@@ -36,6 +36,11 @@ def say(reporter: Reporter, spoken: Utterance, *columns: int) -> None:
 
 def end(reporter: Reporter, spoken: Utterance, *, speech: bool = True) -> None:
     reporter.utterance_ended(spoken, "silence", spoken.finish(1), speech=speech)
+
+
+def shown(reporter: Reporter) -> list[str]:
+    """The texts of the partials since the last call."""
+    return [event.text for event in reporter.events() if isinstance(event, Partial)]
 
 
 def kinds(events: Sequence[Event]) -> list[type]:
@@ -77,15 +82,45 @@ def test_partials_are_as_far_apart_as_asked_for() -> None:
     for reporter in (close, far):
         spoken = utterance()
         for column in (2, 3, 2, 3, 2, 3):
-            say(reporter, spoken, column)
+            say(reporter, spoken, column, 1)
     assert kinds(close.events()) == [SpeechStarted] + [Partial] * 6
     assert kinds(far.events()) == [SpeechStarted] + [Partial] * 2
 
 
 def test_lag_is_the_audio_that_was_received_and_not_decoded() -> None:
     reporter, spoken = Reporter(), utterance()
-    say(reporter, spoken, 2, 2)
+    say(reporter, spoken, 2, 1)
     reporter.received += 16_000
-    say(reporter, spoken, 3)
+    say(reporter, spoken, 3, 1)
     first, *_, last = reporter.events()
     assert (first.lag, last.lag) == (0.0, 1.0)
+
+
+def test_a_word_that_is_still_being_said_is_shown_when_it_was_heard_out() -> None:
+    reporter, spoken = Reporter(), utterance()
+    say(reporter, spoken, 2, 0, 1, 3, 2)
+    assert shown(reporter) == ["a"]
+    say(reporter, spoken, 0)
+    assert shown(reporter) == []
+    say(reporter, spoken, 0)
+    assert shown(reporter) == ["a ba"]
+
+
+def test_a_word_of_which_a_part_was_shown_already_grows_at_once() -> None:
+    reporter, spoken = Reporter(), utterance()
+    say(reporter, spoken, 2, 0, 0)
+    say(reporter, spoken, 3)
+    assert shown(reporter) == ["a", "ab"]
+
+
+def test_characters_that_stand_alone_do_not_grow_and_are_shown_at_once() -> None:
+    reporter, spoken = Reporter(), utterance(("", " ", "我", "b"))
+    say(reporter, spoken, 2)
+    assert shown(reporter) == ["我"]
+
+
+def test_the_final_has_a_word_that_was_never_heard_out() -> None:
+    reporter, spoken = Reporter(), utterance()
+    say(reporter, spoken, 2, 0, 1, 3)
+    end(reporter, spoken)
+    assert [event.text for event in reporter.events() if isinstance(event, (Partial, Final))] == ["a", "a b"]

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 AGREEMENT_DELAY_MS: Final[Mapping[Stability, float | None]] = MappingProxyType(
     {"low": 600.0, "medium": 1_000.0, "high": None}
 )
-"""How long beams may disagree on a word before the best one decides; None waits until all agree."""
+"""How long beams may disagree on a word, at most, before the best one decides; None waits until all agree."""
 
 _WARM_UP_SECONDS: Final = 3
 _WARM_UP_STREAMS: Final = (1, 2, 4, 8)
