@@ -9,11 +9,8 @@ fork of the search that has seen the lookahead too; those provisional frames nev
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Final, Self
 
 import numpy as np
@@ -132,28 +129,23 @@ class Stabilizer:
         if self._delay is None:
             return
         due = (*agreed, *self._credible(provisional, len(agreed), self._delay))
-        if len(due) > len(self._committed):
-            self.search.hold([word.text for word in due])
-            self._committed = self._standing(due)
+        if len(due) <= len(self._committed):
+            return
+        words = [word.text for word in due]
+        held = self.search.holdable(words)
+        if held > len(self._committed):
+            self.search.hold(words[:held])
+            self._committed = self._standing(due[:held])
 
     def _credible(self, provisional: Search, skip: int, delay: int) -> tuple[BeamWord, ...]:
-        """The words of the best beam, behind the first `skip`, that others deny with little enough probability.
-
-        Only words that the search itself can hold count: those that one of its beams has completed.
-        """
-        beams = provisional.beams(sys.maxsize, skip)
-        best = beams[0]
-        if not _complete(best):
-            return ()
-        complete = max(_shared(best, beam) for beam in self.search.beams(sys.maxsize, skip))
-        shared = [_shared(best, beam) for beam in beams]
-        shares = _shares([beam.score for beam in beams])
-        for place, word in enumerate(best.words[:complete]):
+        """The complete words of the best beam, behind the first `skip`, that others deny with little probability."""
+        best = provisional.beams(1, skip)[0]
+        complete = best.words[: len(best.words) - best.unfinished]
+        for place, (word, doubt) in enumerate(zip(complete, provisional.doubts(skip), strict=True)):
             age = max(0, self.frames - word.end_frame)
-            denied = sum(share for share, depth in zip(shares, shared, strict=True) if depth <= place)
-            if age < delay and denied > (age / delay) ** _PATIENCE:
-                return best.words[:place]
-        return best.words[:complete]
+            if age < delay and doubt > (age / delay) ** _PATIENCE:
+                return complete[:place]
+        return complete
 
     def _standing(self, words: Sequence[BeamWord]) -> tuple[BeamWord, ...]:
         """These words, with the committed ones in front as they were when they were committed."""
@@ -171,19 +163,3 @@ class Stabilizer:
 
 def _not_before(word: BeamWord, frame: int) -> BeamWord:
     return replace(word, start_frame=max(word.start_frame, frame), end_frame=max(word.end_frame, frame))
-
-
-def _shared(one: Beam, other: Beam) -> int:
-    """How many complete words both begin with."""
-    pairs = zip(_complete(one), _complete(other), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0].text == pair[1].text, pairs))
-
-
-def _complete(beam: Beam) -> tuple[BeamWord, ...]:
-    return beam.words[: len(beam.words) - beam.unfinished]
-
-
-def _shares(scores: Sequence[float]) -> list[float]:
-    """The shares of probability that go with scores, best first."""
-    weights = [math.exp(score - scores[0]) for score in scores]
-    return [weight / sum(weights) for weight in weights]

@@ -49,6 +49,10 @@ class _Beams(Protocol):
 
     def agreed(self, skip: int) -> tuple[BeamWord, ...]: ...
 
+    def doubts(self, skip: int) -> list[float]: ...
+
+    def holdable(self, words: Sequence[str]) -> int: ...
+
     def hold(self, words: Sequence[str]) -> bool: ...
 
     def finish(self, limit: int | None) -> tuple[list[Beam], Any]: ...
@@ -172,6 +176,20 @@ class BeamSearch:
         self._refuse_if_finished()
         return self._beams.agreed(skip)
 
+    def doubts(self, skip: int = 0) -> list[float]:
+        """For each complete word of the best reading, how much of the probability other readings have that deny it.
+
+        A reading denies a word if it does not begin with the words up to it. Shares of what all live readings have
+        together, from 0 to 1, which never fall from word to word. The first `skip` words are left out.
+        """
+        self._refuse_if_finished()
+        return self._beams.doubts(skip)
+
+    def holdable(self, words: Sequence[str]) -> int:
+        """With how many of these words, from the first on, some live beam begins, as complete words."""
+        self._refuse_if_finished()
+        return self._beams.holdable(words)
+
     def hold(self, words: Sequence[str]) -> None:
         """Drop every beam that does not begin with these complete words; they begin every later result.
 
@@ -215,6 +233,7 @@ def warm_up_search(alphabet: Alphabet, language_model: LanguageModel | None) -> 
     all_alike = np.full((3, len(alphabet.labels)), -math.log(len(alphabet.labels)))
     search.push(all_alike)
     search.agreed()
+    search.doubts()
     search.hold([])
     search.set_hotwords(None)
     search.push(all_alike)

@@ -12,7 +12,7 @@ from streaming_asr.audio.samples import FloatArray
 from streaming_asr.decoding.alphabet import Alphabet
 from streaming_asr.decoding.frames import check_log_probs, clip_log_probs
 from streaming_asr.decoding.hotwords import Hotwords
-from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, text_of
+from streaming_asr.decoding.search import Beam, BeamWord, HotwordInput, common_words, text_of
 from streaming_asr.errors import OptionError, StreamClosedError
 
 
@@ -112,6 +112,14 @@ class GreedySearch:
         """All complete words behind the first `skip`."""
         self._refuse_if_finished()
         return self._words[skip:]
+
+    def doubts(self, skip: int = 0) -> list[float]:
+        """0 for every complete word behind the first `skip`: there is no other reading."""
+        return [0.0] * len(self.agreed(skip))
+
+    def holdable(self, words: Sequence[str]) -> int:
+        """With how many of these words the reading begins."""
+        return common_words(words, [word.text for word in self.agreed()])
 
     def hold(self, words: Sequence[str]) -> None:
         """Nothing to do, since nothing is ever revised; raises OptionError if these are not the first words."""

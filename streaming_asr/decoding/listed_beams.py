@@ -16,8 +16,8 @@ from streaming_asr.decoding.choice import choose
 from streaming_asr.decoding.frames import FrameScan
 from streaming_asr.decoding.hotwords import Hotwords
 from streaming_asr.decoding.language_model import LanguageModel
-from streaming_asr.decoding.readings import as_beam, beam_words
-from streaming_asr.decoding.search import Beam, BeamWord
+from streaming_asr.decoding.readings import as_beam, beam_words, denied
+from streaming_asr.decoding.search import Beam, BeamWord, common_words
 from streaming_asr.decoding.word_histories import (
     Hypothesis,
     Prefix,
@@ -102,6 +102,10 @@ class ListedBeams:
 
     def readings(self, limit: int, skip: int) -> list[Beam]:
         """The beams as they are told: those that differ only in blanks and delimiters are one."""
+        return [as_beam(beam, logit, logit + extra, skip) for logit, extra, beam in self._readings()[:limit]]
+
+    def _readings(self) -> list[tuple[float, float, Hypothesis]]:
+        """Logit score, the other scores and the first beam of each reading, best first."""
         merged: dict[WordHistory | Prefix, tuple[float, float, Hypothesis]] = {}
         for beam, total in zip(self.beams, self.totals, strict=True):
             key = self.tree.existing(beam[1]) or beam[1]
@@ -110,14 +114,25 @@ class ListedBeams:
                 merged[key] = (log_sum(logit, beam[0]), extra_score, first)
             else:
                 merged[key] = (beam[0], total - beam[0], beam)
-        best = sorted(merged.values(), key=lambda entry: entry[0] + entry[1], reverse=True)[:limit]
-        return [as_beam(beam, logit, logit + extra_score, skip) for logit, extra_score, beam in best]
+        return sorted(merged.values(), key=lambda entry: entry[0] + entry[1], reverse=True)
+
+    def doubts(self, skip: int) -> list[float]:
+        """For each complete word of the best reading behind the first `skip`, the share of those that deny it."""
+        readings = self._readings()
+        histories = [beam[1][0] for _, _, beam in readings]
+        scores = [logit + extra for logit, extra, _ in readings]
+        shared = [shared_history([histories[0], history]).depth for history in histories]
+        return denied([score - scores[0] for score in scores], shared, histories[0].depth)[skip:]
 
     def agreed(self, skip: int) -> tuple[BeamWord, ...]:
         """The complete words that all beams share, with the best beam's frames, without the first `skip`."""
         shared = shared_history(self._histories())
         _, prefix, _, frames, _, _ = self.beams[0]
         return tuple(beam_words(prefix[0], frames, skip)[: max(0, shared.depth - skip)])
+
+    def holdable(self, words: Sequence[str]) -> int:
+        """With how many of these words some beam begins."""
+        return max(common_words(words, list(map(unmarked, words_of(history, 0)))) for history in self._histories())
 
     def hold(self, words: Sequence[str]) -> bool:
         """Drop every beam that does not begin with these words; False, and nothing is dropped, where none does."""

@@ -26,7 +26,8 @@ from streaming_asr.decoding.letters import Integers, Letters, tokens_of
 from streaming_asr.decoding.listed_beams import ListedBeams, log_sum
 from streaming_asr.decoding.ngrams import Ngrams
 from streaming_asr.decoding.numbered_words import NumberedWords
-from streaming_asr.decoding.search import Beam, BeamWord, text_of
+from streaming_asr.decoding.readings import denied
+from streaming_asr.decoding.search import Beam, BeamWord, common_words, text_of
 from streaming_asr.decoding.word_histories import Hypothesis, WordFrames, WordHistory, limits_of, words_of
 
 Reals: TypeAlias = npt.NDArray[np.float64]
@@ -157,20 +158,36 @@ class NumberedBeams:
 
     def readings(self, limit: int, skip: int) -> list[Beam]:
         """The beams as they are told: those that differ only in blanks and delimiters are one."""
-        known = self._store.known(self._scores, self._states)
-        keys, _ = self._core.endings(known, self._hotwords)
-        order, scores = self._core.readings(known, keys)
+        _, order, scores = self._readings()
         best = order[:limit]
         return [
             self._told(beam, logit_score, score, skip)
             for beam, (logit_score, score) in zip(best.tolist(), scores[:, best].T.tolist(), strict=True)
         ]
 
+    def _readings(self) -> tuple[Any, Integers, Reals]:
+        """What was read, a beam of each reading, best first, and their scores by the number of the beam."""
+        known = self._store.known(self._scores, self._states)
+        keys, _ = self._core.endings(known, self._hotwords)
+        return known, *self._core.readings(known, keys)
+
+    def doubts(self, skip: int) -> list[float]:
+        """For each complete word of the best reading behind the first `skip`, the share of those that deny it."""
+        known, order, scores = self._readings()
+        totals = scores[rows.TOTAL, order]
+        deep = int(self._store.histories[rows.DEEP, self._states[rows.HISTORY, order[0]]])
+        return denied((totals - totals[0]).tolist(), self._core.depths(known, order).tolist(), deep)[skip:]
+
     def agreed(self, skip: int) -> tuple[BeamWord, ...]:
         """The complete words that all beams share, with the best beam's frames, without the first `skip`."""
         shared = self._core.shared(self._store.known(self._scores, self._states))
         deep = int(self._store.histories[rows.DEEP, shared])
         return tuple(self._words(0, skip)[: max(0, deep - skip)])
+
+    def holdable(self, words: Sequence[str]) -> int:
+        """With how many of these words some beam begins."""
+        examples = dict(zip(self._states[rows.HISTORY].tolist(), range(self.live), strict=True))
+        return max(common_words(words, [word.text for word in self._words(beam, 0)]) for beam in examples.values())
 
     def hold(self, words: Sequence[str]) -> bool:
         """Drop every beam that does not begin with these words; False, and nothing is dropped, where none does."""

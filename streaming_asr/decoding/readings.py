@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from streaming_asr.decoding.search import Beam, BeamWord, text_of
@@ -16,6 +19,19 @@ def beam_words(history: WordHistory, frames: WordFrames, skip: int) -> list[Beam
         words.append(BeamWord.read(node.word, frames[1], frames[2]))
         frames, node = frames[0], node.parent
     return words[::-1]
+
+
+def denied(log_weights: Sequence[float], shared: Sequence[int], words: int) -> list[float]:
+    """For each of so many words, what share of the weight readings have that share no more than the words before it.
+
+    `log_weights` of the readings are natural logarithms, `shared` says how many words each shares.
+    """
+    weights = [math.exp(weight) for weight in log_weights]
+    lost = [0.0] * (words + 1)
+    for weight, depth in zip(weights, shared, strict=True):
+        lost[depth] += weight
+    total = sum(weights)
+    return [weight / total for weight in accumulate(lost[:-1])]
 
 
 def as_beam(

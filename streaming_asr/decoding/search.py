@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from streaming_asr.audio.samples import FloatArray
@@ -36,6 +37,12 @@ class BeamWord:
 def text_of(words: Iterable[BeamWord]) -> str:
     """Words as a text."""
     return joined_texts((word.text, word.joined) for word in words)
+
+
+def common_words(some: Sequence[str], others: Sequence[str]) -> int:
+    """With how many words both begin."""
+    alike = (one == other for one, other in zip(some, others, strict=False))
+    return sum(1 for _ in takewhile(bool, alike))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,16 @@ class Search(Protocol):
 
         They begin every later result. The first `skip` words are left out.
         """
+
+    def doubts(self, skip: int = 0) -> list[float]:
+        """For each complete word of the best reading, how much of the probability other readings have that deny it.
+
+        A reading denies a word if it does not begin with the words up to it. Shares of what all live readings have
+        together, from 0 to 1, which never fall from word to word. The first `skip` words are left out.
+        """
+
+    def holdable(self, words: Sequence[str]) -> int:
+        """With how many of these words, from the first on, some live beam begins, as complete words."""
 
     def hold(self, words: Sequence[str]) -> None:
         """Drop every beam that does not begin with these complete words; they begin every later result.

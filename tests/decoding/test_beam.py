@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -16,7 +17,15 @@ from pyctcdecode.language_model import AbstractLanguageModel
 from pyctcdecode.language_model import LanguageModel as OracleLanguageModel
 
 from streaming_asr.audio.samples import FloatArray
-from streaming_asr.decoding import Alphabet, BeamSearch, KenNgrams, LanguageModelOptions, NgramLanguageModel, read_arpa
+from streaming_asr.decoding import (
+    Alphabet,
+    Beam,
+    BeamSearch,
+    KenNgrams,
+    LanguageModelOptions,
+    NgramLanguageModel,
+    read_arpa,
+)
 from streaming_asr.errors import OptionError, StreamClosedError
 
 CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"abcdef'")
@@ -260,6 +269,41 @@ def test_what_live_beams_agree_on_begins_every_later_result(random_logits: Make,
         agreements += len(agreed)
         assert all([word.text for word in beam.words[: len(agreed)]] == agreed for beam in search.finish())
     assert agreements > 100
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_doubts_are_the_shares_of_readings_that_deny_a_word(
+    random_logits: Make, log_softmax: Softmax, compiled: bool
+) -> None:
+    doubted = 0
+    for case in range(40):
+        chance = random.Random(case)
+        log_probs = log_softmax(random_logits(chance, 60, len(CHARACTERS)))
+        search = BeamSearch(Alphabet(CHARACTERS), hotwords=chance.choice([None, ["ab"]]), compiled=compiled)
+        for at in range(0, len(log_probs), 15):
+            search.push(log_probs[at : at + 15])
+            readings = [(_complete(beam), math.exp(beam.score)) for beam in search.beams(50)]
+            best, total = readings[0][0], sum(weight for _, weight in readings)
+            wanted = [
+                sum(weight for words, weight in readings if words[:end] != best[:end]) / total
+                for end in range(1, len(best) + 1)
+            ]
+            assert search.doubts() == pytest.approx(wanted, abs=1e-9)
+            assert search.doubts(skip=1) == search.doubts()[1:]
+            doubted += sum(0.01 < doubt < 0.99 for doubt in wanted)
+    assert doubted > 100
+
+
+def _complete(beam: Beam) -> list[str]:
+    return [word.text for word in beam.words[: len(beam.words) - beam.unfinished]]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_can_be_held_is_what_some_beam_has_completed(compiled: bool) -> None:
+    search = BeamSearch(Alphabet(CHARACTERS), compiled=compiled)
+    search.push(doubtful("ab a b", "ac a_b", 0.45))
+    found = [search.holdable(words.split()) for words in ("ab a b", "ab b", "ac", "ac a", "a", "")]
+    assert found == [2, 1, 1, 2, 0, 0]
 
 
 def test_words_are_not_agreed_before_their_delimiter_in_all_beams() -> None:

@@ -81,6 +81,9 @@ def test_complete_words_are_agreed_at_once() -> None:
     assert (best.text, best.unfinished) == ("ab c", True)
     assert [beam.text for beam in search.beams(1, skip=1)] == ["c"]
     assert search.beams(0) == []
+    assert search.doubts() == [0.0]
+    assert search.doubts(skip=1) == []
+    assert [search.holdable(words) for words in (["ab", "c"], ["ab"], ["cd"])] == [1, 1, 0]
     search.hold(["ab"])
     with pytest.raises(OptionError, match="does not begin"):
         search.hold(["cd"])

@@ -84,18 +84,33 @@ def readings(known: Known, keys: Integers) -> tuple[Integers, Reals]:
 
 
 @compiled
+def _shared_by_two(histories: Integers, one: int, other: int) -> Integer:
+    while one != other:
+        ahead = histories[DEEP, one] - histories[DEEP, other]
+        if ahead >= 0:
+            one = histories[BEFORE, one]
+        if ahead <= 0:
+            other = histories[BEFORE, other]
+    return one
+
+
+@compiled
 def shared(known: Known) -> Integer:
     """The longest complete words with which all beams begin."""
-    histories, one = known.histories, known.states[HISTORY, 0]
+    one = known.states[HISTORY, 0]
     for beam in range(1, known.counts[BEAMS]):
-        other = known.states[HISTORY, beam]
-        while one != other:
-            ahead = histories[DEEP, one] - histories[DEEP, other]
-            if ahead >= 0:
-                one = histories[BEFORE, one]
-            if ahead <= 0:
-                other = histories[BEFORE, other]
+        one = _shared_by_two(known.histories, one, known.states[HISTORY, beam])
     return one
+
+
+@compiled
+def depths(known: Known, order: Integers) -> Integers:
+    """How many complete words each of some beams shares with the first of them, (beams,)."""
+    found = np.empty(len(order), np.int32)
+    for place in range(len(order)):
+        both = _shared_by_two(known.histories, known.states[HISTORY, order[0]], known.states[HISTORY, order[place]])
+        found[place] = known.histories[DEEP, both]
+    return found
 
 
 @compiled
