@@ -12,27 +12,39 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from types import FrameType
+from types import FrameType, GeneratorType
 from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.streams import StreamReader
 
-from streaming_asr_server.offers import Offers
+from streaming_asr_server.frames import plain_message
+from streaming_asr_server.offers import Offer, Offers
 from streaming_asr_server.ports import SharedPorts, check_tls, listen
 from streaming_asr_server.service import Service
 from streaming_asr_server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_BUFFER_BYTES: Final = 32 * 1024
+"""Read from a socket at once at most; 256 KiB made anew for each read, as asyncio does, cost more than a packet."""
+
+_SMALL_MESSAGE: Final = 16 * 1024
+"""Bytes of the largest message that is looked for before the parser of `websockets` sees it."""
+
 _LINGER_SECONDS: Final = 5.0
 _CLOSING_SECONDS: Final = 8.0
 
 
-class FlowControlledWebSocket(WebSocketsSansIOProtocol):
+class FlowControlledWebSocket(WebSocketsSansIOProtocol, asyncio.BufferedProtocol):
     """A websocket that offers what comes on the spot, and whose keepalive allows for flow control.
+
+    A small binary message is offered before the parser of `websockets` sees it, if that waits for a frame to begin: it
+    takes many times as long, for all that a frame may be. From the first that is not taken on, all is the parser's.
 
     The pong of a client that is held back waits behind audio that is not read yet: such a client is not dropped. A
     client that does not read is cut off some seconds after its application has ended: otherwise it would hold its
@@ -44,6 +56,9 @@ class FlowControlledWebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._offers: Final = Offers()
+        self._buffer: memoryview | None = None
+        self._between_frames = False
+        self._longest: Final = min(_SMALL_MESSAGE, self.config.ws_max_size)
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -59,8 +74,8 @@ class FlowControlledWebSocket(WebSocketsSansIOProtocol):
             super().send_receive_event_to_app()
 
     def _taken(self) -> bool:
-        offer = self._offers.offer
-        if offer is None or self.close_sent or len(self.frames) != 1 or not self.queue.empty():
+        offer = self._open_offer()
+        if offer is None or len(self.frames) != 1:
             return False
         data = bytes(self.frames[0])
         if self.curr_msg_data_type == "bytes":
@@ -70,9 +85,35 @@ class FlowControlledWebSocket(WebSocketsSansIOProtocol):
         except UnicodeDecodeError:
             return False
 
+    def _open_offer(self) -> Offer | None:
+        """Who may take a message now, if none waits that came before it."""
+        return None if self.close_sent or not self.queue.empty() else self._offers.offer
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        assert self._buffer is not None, "a buffer is asked for before it is filled"
+        self.data_received(bytes(self._buffer[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
         self.received_at = self.loop.time()
+        if self._between_frames and not (data := self._not_taken(data)):
+            return
         super().data_received(data)
+        self._between_frames = self.conn.state is State.OPEN and _waits_for_a_frame(self.conn.parser)
+
+    def _not_taken(self, data: bytes) -> bytes:
+        """Offer the plain messages that data begins with; returns what is left for the parser."""
+        at = 0
+        while (offer := self._open_offer()) is not None:
+            message = plain_message(data, at, self._longest)
+            if message is None or self.frames or not offer(message[0]):
+                break
+            at = message[1]
+        return data[at:]
 
     def keepalive_timeout(self) -> None:
         if not self.read_paused and self.received_at <= self.ping_sent_at:
@@ -96,6 +137,14 @@ class FlowControlledWebSocket(WebSocketsSansIOProtocol):
         # asyncio's transports fail if they are aborted when they have closed themselves after flushing.
         if not self.disconnected:
             self.transport.abort()
+
+
+def _waits_for_a_frame(parser: object) -> bool:
+    """Whether a parser of `websockets` stands between two frames, with nothing of the next one."""
+    code = None
+    while isinstance(parser, GeneratorType):
+        code, parser = parser.gi_code, parser.gi_yieldfrom
+    return code is StreamReader.at_eof.__code__
 
 
 class PortServer(uvicorn.Server):

@@ -171,4 +171,6 @@ async def _results(futures: Sequence[Future[list[Event]]]) -> list[Event]:
     if all(future.done() for future in futures):
         return [event for future in futures for event in future.result()]
     waiting = [asyncio.wrap_future(future) for future in futures]
+    if len(waiting) == 1:
+        return await waiting[0]
     return [event for events in await asyncio.gather(*waiting) for event in events]

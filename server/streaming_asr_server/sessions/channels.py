@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import aclosing
 from typing import Final, TypeAlias
 
 from streaming_asr.audio.samples import Samples, seconds
@@ -88,21 +87,28 @@ class ChannelStreams:
         samples, self._unmetered = self._unmetered, 0
         return seconds(samples)
 
-    async def push(self, piece: bytes, channel: int | None) -> AsyncGenerator[ChannelEvents, None]:
-        """Decode and recognize a piece, less than a second at a time. Raises AudioError."""
-        async with aclosing(self._decoder.decode(piece, channel)) as decoded:
-            async for samples in decoded:
-                yield await self._recognize(samples)
+    def decode(self, piece: bytes, channel: int | None) -> AsyncGenerator[ChannelSamples, None]:
+        """What a piece completes, less than a second at a time, each to be recognized. Raises AudioError."""
+        return self._decoder.decode(piece, channel)
+
+    async def recognize(self, samples: ChannelSamples) -> ChannelEvents:
+        """Give each channel its samples, all at once."""
+        self._open_missing(samples)
+        parts = [(number, part) for number, part in samples.items() if len(part)]
+        self._unmetered += sum(len(part) for _, part in parts)
+        pushes = [self._channels[number].push(part) for number, part in parts]
+        # Most streams have one channel, which needs no task of its own.
+        return [await pushes[0]] if len(pushes) == 1 else await asyncio.gather(*pushes)
 
     async def end_utterance(self, channel: int | None) -> ChannelEvents:
         """End the utterance of one channel, or of all, with all audio so far."""
-        rest = await self._recognize(self._decoder.flush())
+        rest = await self.recognize(self._decoder.flush())
         asked = [one for one in self._channels if channel in (None, one.number)]
         return [*rest, *await asyncio.gather(*(one.finalize() for one in asked))]
 
     async def end_audio(self) -> ChannelEvents:
         """Recognize what the decoder holds back at the end. Raises AudioError."""
-        return await self._recognize(await self._decoder.finish())
+        return await self.recognize(await self._decoder.finish())
 
     async def finish(self) -> ChannelEvents:
         """End all streams."""
@@ -122,13 +128,6 @@ class ChannelStreams:
         """Let go of the streams."""
         for channel in self._channels:
             channel.stream.close()
-
-    async def _recognize(self, samples: ChannelSamples) -> ChannelEvents:
-        """Give each channel its samples, all at once."""
-        self._open_missing(samples)
-        parts = [(number, part) for number, part in samples.items() if len(part)]
-        self._unmetered += sum(len(part) for _, part in parts)
-        return await asyncio.gather(*(self._channels[number].push(part) for number, part in parts))
 
     def _open_missing(self, numbers: Iterable[int]) -> None:
         """A stream for each channel that the audio turns out to have."""

@@ -7,7 +7,7 @@ import logging
 import secrets
 import typing
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -192,99 +192,92 @@ class ServerSession:
 
     async def _work(self) -> None:
         while self.alive:
-            async with aclosing(self._outcomes(await self._inbox.get())) as outcomes:
-                async for outcome in outcomes:
-                    if self._listener is not None:
-                        self._listener.notify(outcome)
+            await self._deal_with(await self._inbox.get())
             if self._listener is not None:
                 await self._listener.room()
             self._inbox.wanted_bytes = 0 if self._prompt else self._streams.patience_bytes
 
-    async def _outcomes(self, item: Item) -> AsyncGenerator[Outcome, None]:
+    async def _deal_with(self, item: Item) -> None:
         """Do what a message asks; an error ends the session, but what it has to say first is said."""
         try:
-            async with aclosing(self._steps(item)) as steps:
-                while (outcome := await self._answer(steps)) is not None:
-                    yield outcome
+            async with asyncio.timeout(self._rules.watchdog.answer_seconds) as patience:
+                await self._do(item, patience)
         except ProtocolError as error:
-            yield self._ended(item, error)
+            self._end(item, error)
         except AudioError as error:
-            yield self._ended(item, ProtocolError("bad_audio", str(error)))
+            self._end(item, ProtocolError("bad_audio", str(error)))
         except OptionError as error:
-            yield self._ended(item, ProtocolError("bad_option", str(error)))
+            self._end(item, ProtocolError("bad_option", str(error)))
         except TimeoutError:
             waited = self._rules.watchdog.answer_seconds
-            yield self._ended(item, ProtocolError("stalled", f"the recognizer gave no answer for {waited:g} s"))
+            self._end(item, ProtocolError("stalled", f"the recognizer gave no answer for {waited:g} s"))
         except Exception:
             logger.exception("a stream failed", extra={"session": self.id})
-            yield self._ended(item, ProtocolError("internal", "the recognizer failed"))
+            self._end(item, ProtocolError("internal", "the recognizer failed"))
 
-    async def _answer(self, steps: AsyncGenerator[Outcome, None]) -> Outcome | None:
-        """The next outcome, None behind the last. Raises TimeoutError."""
-        async with asyncio.timeout(self._rules.watchdog.answer_seconds):
-            return await anext(steps, None)
-
-    async def _steps(self, item: Item) -> AsyncGenerator[Outcome, None]:
+    async def _do(self, item: Item, patience: asyncio.Timeout) -> None:
         match item:
             case AudioPiece():
-                async with aclosing(self._audio_steps(item)) as steps:
-                    async for outcome in steps:
-                        yield outcome
+                await self._recognize(item, patience)
             case EndUtterance(channel=channel):
-                yield self._told(item, await self._streams.end_utterance(channel))
+                self._tell(item, await self._streams.end_utterance(channel))
             case EndStream():
-                async for outcome in self._end_stream(item):
-                    yield outcome
+                await self._end_stream(item, patience)
             case Update():
                 await self._streams.update(item)
                 self.options = updated(self.options, item)
-                yield self._told(item)
+                self._tell(item)
 
-    async def _audio_steps(self, piece: AudioPiece) -> AsyncGenerator[Outcome, None]:
+    async def _recognize(self, piece: AudioPiece, patience: asyncio.Timeout) -> None:
         """Decode and recognize a piece, less than a second at a time; the last outcome completes its messages."""
         rejected = None
         self._inbox.note_decoded(size=len(piece.data))
         try:
-            async with aclosing(self._streams.push(piece.data, piece.channel)) as steps:
-                before = self._streams.position
-                async for events in steps:
-                    self._inbox.note_decoded(seconds=seconds(self._streams.position - before))
+            async with aclosing(self._streams.decode(piece.data, piece.channel)) as decoded:
+                async for samples in decoded:
                     before = self._streams.position
+                    events = await self._streams.recognize(samples)
+                    self._inbox.note_decoded(seconds=seconds(self._streams.position - before))
                     self._count_samples(piece)
-                    yield self._told(piece, events)
-                    async for outcome in self._at_limit(piece):
-                        yield outcome
+                    self._tell(piece, events)
+                    self._answered(patience)
+                    await self._check_limits(piece)
         except AudioError as error:
             if self._frame_bytes is not None:
                 raise
             rejected = str(error)
-        yield self._told(piece, messages=piece.completes, rejected=rejected)
+        self._tell(piece, messages=piece.completes, rejected=rejected)
+
+    def _answered(self, patience: asyncio.Timeout) -> None:
+        """Count from here how long the next answer takes."""
+        patience.reschedule(asyncio.get_running_loop().time() + self._rules.watchdog.answer_seconds)
 
     def _count_samples(self, piece: AudioPiece) -> None:
         """Raw samples of a resumable client are one step: all of them are decoded then."""
         if self._frame_bytes is not None:
             self._samples += len(piece.data) // self._frame_bytes
 
-    async def _end_stream(self, item: EndStream) -> AsyncGenerator[Outcome, None]:
+    async def _end_stream(self, item: EndStream, patience: asyncio.Timeout) -> None:
         """The end; a second one is for a client whose connection was lost before the answer, and finds it done."""
+        if self._finished:
+            self._tell(item)
+            return
         rejected = None
-        if not self._finished:
-            self._finished = True
-            try:
-                yield self._told(AudioPiece(b""), await self._streams.end_audio())
-            except AudioError as error:
-                rejected = str(error)
-            yield self._told(item, await self._streams.finish(), rejected=rejected)
-        else:
-            yield self._told(item)
+        self._finished = True
+        try:
+            self._tell(AudioPiece(b""), await self._streams.end_audio())
+        except AudioError as error:
+            rejected = str(error)
+        self._answered(patience)
+        self._tell(item, await self._streams.finish(), rejected=rejected)
 
-    async def _at_limit(self, piece: AudioPiece) -> AsyncGenerator[Outcome, None]:
+    async def _check_limits(self, piece: AudioPiece) -> None:
         """At the end of the stream's length or the key's minutes, finish it, then raise why."""
         try:
             self._meter.audio(self._streams.unmetered_seconds())
             self._check_length()
         except ProtocolError:
-            yield self._told(piece, await self._streams.finish())
+            self._tell(piece, await self._streams.finish())
             raise
         self._streams.check(self._rules.watchdog, self.options)
 
@@ -295,8 +288,8 @@ class ServerSession:
                 "too_long", f"the stream is {length:.0f} s long; {self._rules.stream_seconds:g} s is the most"
             )
 
-    def _told(self, cause: Item, events: ChannelEvents = (), **more: Any) -> Outcome:
-        """An outcome with these events, which are counted and remembered."""
+    def _tell(self, cause: Item, events: ChannelEvents = (), **more: Any) -> None:
+        """Tell the listener what came of a message; its events are counted and remembered."""
         acknowledged = self._clock.to_client(self._streams.acknowledged)
         if self._frame_bytes is None:
             self._samples = self._streams.position
@@ -308,7 +301,7 @@ class ServerSession:
                 self._spectator.event(item.event)
             if not isinstance(item.event, Partial):
                 self._remember(item)
-        return self._outcome(cause, events=tuple(items), **more)
+        self._notify(self._outcome(cause, events=tuple(items), **more))
 
     def _items(self, channel: int, events: Sequence[Event]) -> list[SessionEvent]:
         """Every event with the audio that it settles; only what a final says of that is ever sent."""
@@ -329,11 +322,15 @@ class ServerSession:
             self._first_in_history = self._history[0].event.utterance + 1
         self._history.append(item)
 
-    def _ended(self, cause: Item, error: ProtocolError) -> Outcome:
+    def _end(self, cause: Item, error: ProtocolError) -> None:
         self.alive = False
         if self._listener is None:
             self._meter.error(error)
-        return self._outcome(cause, error=error)
+        self._notify(self._outcome(cause, error=error))
+
+    def _notify(self, outcome: Outcome) -> None:
+        if self._listener is not None:
+            self._listener.notify(outcome)
 
     def _outcome(self, cause: Item, **more: Any) -> Outcome:
         return Outcome(

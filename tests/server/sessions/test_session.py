@@ -12,10 +12,12 @@ import pytest
 import soundfile
 from streaming_asr_server.recognition.scripted import ScriptedRecognition, tone_words
 from streaming_asr_server.sessions.decoding import AudioFormat
+from streaming_asr_server.sessions.inbox import AudioPiece
 from streaming_asr_server.sessions.messages import EndStream, OpenSession, PushAudio
 from streaming_asr_server.sessions.outcomes import Outcome
 from streaming_asr_server.sessions.registry import SessionRegistry
 from streaming_asr_server.sessions.session import ServerSession, SessionRules
+from streaming_asr_server.sessions.watchdog import Watchdog
 
 from streaming_asr.audio.samples import SAMPLE_RATE
 from streaming_asr.events import Final, Partial, SpeechEnded
@@ -89,6 +91,35 @@ async def test_packets_of_which_nothing_can_come_are_gathered(prompt: bool) -> N
         item.event.text for outcome in listener.outcomes for item in outcome.events if isinstance(item.event, Final)
     ]
     assert texts == ["w17 w18", "w19"]
+
+
+def flac(seconds: float) -> bytes:
+    """A recording of silence; any length of it is one piece of a few bytes, which is decoded in many steps."""
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(round(seconds * SAMPLE_RATE), np.int16), SAMPLE_RATE, format="FLAC")
+    return file.getvalue()
+
+
+async def test_a_recognizer_that_gives_no_answer_ends_the_session() -> None:
+    rules = SessionRules(watchdog=Watchdog(answer_seconds=0.2))
+    async with sessions(ScriptedRecognition(delay=60), rules=rules) as store:
+        session = store.open(OpenSession(Start()), owner="a", meter=IdleMeter()).session
+        listener = Listener()
+        session.attach(listener)
+        await session.take(PushAudio(pcm(17, 18)))
+        await until(lambda: not session.alive)
+    assert [outcome.error.code for outcome in listener.outcomes if outcome.error] == ["stalled"]
+
+
+async def test_every_step_of_a_piece_has_its_own_time_to_be_answered() -> None:
+    rules = SessionRules(watchdog=Watchdog(answer_seconds=0.8))
+    async with sessions(ScriptedRecognition(delay=0.2), rules=rules) as store:
+        wanted = OpenSession(Start(), AudioFormat("container"))
+        session = store.open(wanted, owner="a", meter=IdleMeter()).session
+        listener = await heard(session, flac(4))
+    answers = [outcome for outcome in listener.outcomes if isinstance(outcome.cause, AudioPiece)]
+    assert len(answers) > 6, "it takes longer than one answer may"
+    assert not any(outcome.error for outcome in listener.outcomes)
 
 
 async def test_a_final_acknowledges_the_audio_of_its_words_and_never_more_than_was_heard() -> None:
