@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from types import FrameType, GeneratorType
+from types import FrameType
 from typing import Any, Final
 
 import uvicorn
@@ -20,9 +20,8 @@ from starlette.applications import Starlette
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
-from websockets.streams import StreamReader
 
-from streaming_asr_server.frames import plain_message
+from streaming_asr_server.frames import FrameBorders, plain_message
 from streaming_asr_server.offers import Offer, Offers
 from streaming_asr_server.ports import SharedPorts, check_tls, listen
 from streaming_asr_server.service import Service
@@ -43,8 +42,8 @@ _CLOSING_SECONDS: Final = 8.0
 class FlowControlledWebSocket(WebSocketsSansIOProtocol, asyncio.BufferedProtocol):
     """A websocket that offers what comes on the spot, and whose keepalive allows for flow control.
 
-    A small binary message is offered before the parser of `websockets` sees it, if that waits for a frame to begin: it
-    takes many times as long, for all that a frame may be. From the first that is not taken on, all is the parser's.
+    A small binary message is offered before the parser of `websockets` sees it, which takes many times as long, for all
+    that a frame may be. From the first that is not taken to the end of what came with it, all is the parser's.
 
     The pong of a client that is held back waits behind audio that is not read yet: such a client is not dropped. A
     client that does not read is cut off some seconds after its application has ended: otherwise it would hold its
@@ -57,7 +56,7 @@ class FlowControlledWebSocket(WebSocketsSansIOProtocol, asyncio.BufferedProtocol
         super().__init__(*arguments, **options)
         self._offers: Final = Offers()
         self._buffer: memoryview | None = None
-        self._between_frames = False
+        self._borders: FrameBorders | None = None
         self._longest: Final = min(_SMALL_MESSAGE, self.config.ws_max_size)
 
     def handle_connect(self, event: Request) -> None:
@@ -100,10 +99,15 @@ class FlowControlledWebSocket(WebSocketsSansIOProtocol, asyncio.BufferedProtocol
 
     def data_received(self, data: bytes) -> None:
         self.received_at = self.loop.time()
-        if self._between_frames and not (data := self._not_taken(data)):
+        if self._borders is None:
+            # The first bytes are the request of the handshake, as the parser of HTTP read it, and no more.
+            super().data_received(data)
+            self._borders = FrameBorders()
             return
+        if self._borders.here and self.conn.state is State.OPEN and not (data := self._not_taken(data)):
+            return
+        self._borders.follow(data)
         super().data_received(data)
-        self._between_frames = self.conn.state is State.OPEN and _waits_for_a_frame(self.conn.parser)
 
     def _not_taken(self, data: bytes) -> bytes:
         """Offer the plain messages that data begins with; returns what is left for the parser."""
@@ -137,14 +141,6 @@ class FlowControlledWebSocket(WebSocketsSansIOProtocol, asyncio.BufferedProtocol
         # asyncio's transports fail if they are aborted when they have closed themselves after flushing.
         if not self.disconnected:
             self.transport.abort()
-
-
-def _waits_for_a_frame(parser: object) -> bool:
-    """Whether a parser of `websockets` stands between two frames, with nothing of the next one."""
-    code = None
-    while isinstance(parser, GeneratorType):
-        code, parser = parser.gi_code, parser.gi_yieldfrom
-    return code is StreamReader.at_eof.__code__
 
 
 class PortServer(uvicorn.Server):
