@@ -132,7 +132,7 @@ class Stabilizer:
         if len(due) <= len(self._committed):
             return
         words = [word.text for word in due]
-        held = self.search.holdable(words)
+        held = self.search.holdable(words, len(agreed))
         if held > len(self._committed):
             self.search.hold(words[:held])
             self._committed = self._standing(due[:held])

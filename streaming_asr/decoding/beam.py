@@ -51,7 +51,7 @@ class _Beams(Protocol):
 
     def doubts(self, skip: int) -> list[float]: ...
 
-    def holdable(self, words: Sequence[str]) -> int: ...
+    def holdable(self, words: Sequence[str], skip: int) -> int: ...
 
     def hold(self, words: Sequence[str]) -> bool: ...
 
@@ -185,10 +185,13 @@ class BeamSearch:
         self._refuse_if_finished()
         return self._beams.doubts(skip)
 
-    def holdable(self, words: Sequence[str]) -> int:
-        """With how many of these words, from the first on, some live beam begins, as complete words."""
+    def holdable(self, words: Sequence[str], skip: int = 0) -> int:
+        """With how many of these words, from the first on, some live beam begins, as complete words.
+
+        The first `skip` are known to be `agreed`, and not looked at.
+        """
         self._refuse_if_finished()
-        return self._beams.holdable(words)
+        return self._beams.holdable(words, skip)
 
     def hold(self, words: Sequence[str]) -> None:
         """Drop every beam that does not begin with these complete words; they begin every later result.

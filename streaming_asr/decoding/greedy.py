@@ -117,9 +117,9 @@ class GreedySearch:
         """0 for every complete word behind the first `skip`: there is no other reading."""
         return [0.0] * len(self.agreed(skip))
 
-    def holdable(self, words: Sequence[str]) -> int:
-        """With how many of these words the reading begins."""
-        return common_words(words, [word.text for word in self.agreed()])
+    def holdable(self, words: Sequence[str], skip: int = 0) -> int:
+        """With how many of these words the reading begins, of which the first `skip` are not looked at."""
+        return skip + common_words(words[skip:], [word.text for word in self.agreed(skip)])
 
     def hold(self, words: Sequence[str]) -> None:
         """Nothing to do, since nothing is ever revised; raises OptionError if these are not the first words."""

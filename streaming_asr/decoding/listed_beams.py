@@ -130,9 +130,10 @@ class ListedBeams:
         _, prefix, _, frames, _, _ = self.beams[0]
         return tuple(beam_words(prefix[0], frames, skip)[: max(0, shared.depth - skip)])
 
-    def holdable(self, words: Sequence[str]) -> int:
-        """With how many of these words some beam begins."""
-        return max(common_words(words, list(map(unmarked, words_of(history, 0)))) for history in self._histories())
+    def holdable(self, words: Sequence[str], skip: int) -> int:
+        """With how many of these words some beam begins, as all do with the first `skip`."""
+        read = (list(map(unmarked, words_of(history, skip))) for history in self._histories())
+        return skip + max(common_words(words[skip:], some) for some in read)
 
     def hold(self, words: Sequence[str]) -> bool:
         """Drop every beam that does not begin with these words; False, and nothing is dropped, where none does."""

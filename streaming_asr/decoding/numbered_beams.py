@@ -184,10 +184,11 @@ class NumberedBeams:
         deep = int(self._store.histories[rows.DEEP, shared])
         return tuple(self._words(0, skip)[: max(0, deep - skip)])
 
-    def holdable(self, words: Sequence[str]) -> int:
-        """With how many of these words some beam begins."""
+    def holdable(self, words: Sequence[str], skip: int) -> int:
+        """With how many of these words some beam begins, as all do with the first `skip`."""
         examples = dict(zip(self._states[rows.HISTORY].tolist(), range(self.live), strict=True))
-        return max(common_words(words, [word.text for word in self._words(beam, 0)]) for beam in examples.values())
+        read = ([word.text for word in self._words(beam, skip)] for beam in examples.values())
+        return skip + max(common_words(words[skip:], some) for some in read)
 
     def hold(self, words: Sequence[str]) -> bool:
         """Drop every beam that does not begin with these words; False, and nothing is dropped, where none does."""

@@ -112,8 +112,11 @@ class Search(Protocol):
         together, from 0 to 1, which never fall from word to word. The first `skip` words are left out.
         """
 
-    def holdable(self, words: Sequence[str]) -> int:
-        """With how many of these words, from the first on, some live beam begins, as complete words."""
+    def holdable(self, words: Sequence[str], skip: int = 0) -> int:
+        """With how many of these words, from the first on, some live beam begins, as complete words.
+
+        The first `skip` are known to be `agreed`, and not looked at.
+        """
 
     def hold(self, words: Sequence[str]) -> None:
         """Drop every beam that does not begin with these complete words; they begin every later result.

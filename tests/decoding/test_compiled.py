@@ -92,7 +92,10 @@ def told(search: BeamSearch, log_probs: FloatArray, chance: random.Random) -> li
         kept.push(log_probs[at : at + 3])
         seen += [search.beams(200), search.agreed(), search.live, search.language_model_state]
         seen += [fork.beams(200), kept.beams(3, skip=1), kept.agreed(skip=1), fork.doubts(), kept.doubts(skip=1)]
-        seen.append(search.holdable([word.text for word in fork.beams()[0].words]))
+        words = [word.text for word in fork.beams()[0].words]
+        agreed = len(search.agreed())
+        assert search.holdable(words, agreed) == search.holdable(words) >= min(agreed, len(words))
+        seen.append(search.holdable(words))
         if chance.random() < 0.2:
             seen += [kept.finish(), kept.language_model_state]
             kept = fork
