@@ -89,7 +89,10 @@ def test_runs_add_up_and_go_on_with_the_next_seed(tmp_path: Path) -> None:
     state = {
         "cuts": [streams, streams],
         "kills": [{**streams, "kills": 10}],
-        "fuzz": [{"protocols": {"native": fuzzed}, "slope": 0.0}],
+        "fuzz": [
+            {"protocols": {"native": fuzzed}, "slope": 0.4},
+            {"protocols": {"native": {**fuzzed, "frames": 100}}, "slope": 9.0},
+        ],
         "disk": [outage],
     }
     assert (next_seed(state, "cuts"), next_seed(state, "fuzz"), next_seed(state, "clock")) == (2, 7, 0)
@@ -103,7 +106,8 @@ def test_runs_add_up_and_go_on_with_the_next_seed(tmp_path: Path) -> None:
     assert "old" not in written
     assert "2.0 h of audio, the longest stream 0.50 h, 180 words, 10 cuts | 0 | 250 MiB, +0.01 MiB" in written
     assert "10 SIGKILLs" in written
-    assert "500 damaged and disordered frames in 7 connections | 1 |" in written
+    assert "600 damaged and disordered frames in 14 connections | 2 |" in written
+    assert "| all protocols | | | +0.4 MiB per million frames |" in written
 
 
 def test_words_and_pauses_do_not_end() -> None:
