@@ -106,7 +106,7 @@ def test_the_layers_on_top_learn_what_was_said(states: States) -> None:
     torch.manual_seed(0)
     one = states.of_part("train")[0]
     few = replace(states, utterances=[states.utterances[one]], starts=states.starts[one : one + 2])
-    network = learn(few, Schedule(250, 0.0, 0.0), seconds=1.0)
+    network = learn(few, Schedule(120, 0.0, 0.0), seconds=1.0)
     ((_, rows),) = said_of(network, few, [0])
     spoken = few.utterances[0].transcript
     assert jiwer.cer(spoken, ENGLISH.decode(rows.argmax(-1).tolist()) or "-") < 0.5
